@@ -1,0 +1,407 @@
+//! A host: its own network, name, mounts, processes and IPC objects.
+
+use std::fs;
+use std::io::{Read, pipe};
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, sethostname};
+
+use crate::error::{Call, Error, Result};
+use crate::network::HostSpec;
+use crate::profile::Profile;
+use crate::program::{Launch, Program};
+use crate::recorder::Recorder;
+use crate::sockets::{Inspector, TcpSocket};
+use crate::{netlink, sys};
+
+/// Process numbers a host may use: the end of a fork bomb.
+const MOST_PROCESSES: &[u8] = b"600";
+
+/// A host of a running network.
+///
+/// Its processes see a hostname, /etc/hosts, /etc/resolv.conf, /proc and
+/// interfaces of their own, and no network but the wire.
+pub struct Host {
+    spec: HostSpec,
+    character: Character,
+    /// Process 1 of the host; a descriptor, so that the number cannot be
+    /// somebody else's.
+    first: OwnedFd,
+    first_pid: Pid,
+    netns: OwnedFd,
+    jobs: Option<Sender<Job>>,
+    thread: Option<JoinHandle<()>>,
+    inspector: Inspector,
+    recorder: Recorder,
+    sampling: Option<Sampling>,
+}
+
+/// What makes a host this network's: files in /etc, and settings.
+#[derive(Clone, Debug)]
+pub(crate) struct Character {
+    pub(crate) hosts: String,
+    pub(crate) resolv_conf: String,
+    pub(crate) profile: Profile,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Has the wire look at every socket.
+pub(crate) type Sampling = Arc<dyn Fn() + Send + Sync>;
+
+/// A thread that acts on a host.
+pub struct Acting<T> {
+    thread: JoinHandle<Option<T>>,
+}
+
+impl<T> Acting<T> {
+    /// Waits for its end.
+    ///
+    /// # Panics
+    ///
+    /// Passes on the thread's own panic.
+    pub fn join(self) -> T {
+        match self.thread.join() {
+            Ok(result) => result.expect("a thread off its host is an error"),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+
+    /// Has it ended?
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+}
+
+/// The namespaces that a thread of ours can share with a host's processes. The
+/// process-id namespace is not among them: a thread cannot change its own.
+const SHARED_BY_THREADS: i32 = libc::CLONE_NEWNET
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC;
+
+impl Host {
+    /// Starts a host without interfaces; [`Host::configure`] follows.
+    pub(crate) fn start(
+        spec: HostSpec,
+        character: Character,
+        recorder: Recorder,
+    ) -> Result<Host> {
+        let (jobs, inbox) = channel::<Job>();
+        let (ready, started) = channel();
+        let (name, written) = (spec.name.clone(), character.clone());
+        let thread = std::thread::Builder::new()
+            .name(format!("host {name}"))
+            .spawn(move || live(&name, &written, &ready, &inbox))
+            .call("clone thread")?;
+        let (pid, first, netns, inspector) = started
+            .recv()
+            .map_err(|_| Error::new(format!("{}: no start", spec.name)))??;
+        Ok(Host {
+            spec,
+            character,
+            first,
+            first_pid: pid,
+            netns,
+            jobs: Some(jobs),
+            thread: Some(thread),
+            inspector,
+            recorder,
+            sampling: None,
+        })
+    }
+
+    /// The host name.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// Its addresses, IPv4 first.
+    pub fn addresses(&self) -> Vec<IpAddr> {
+        self.spec.addresses()
+    }
+
+    /// Its first IPv4 address.
+    ///
+    /// # Panics
+    ///
+    /// If the host was specified without one.
+    pub fn ip(&self) -> IpAddr {
+        let mut addresses = self.addresses().into_iter();
+        addresses.find(IpAddr::is_ipv4).expect("the host has an IPv4 address")
+    }
+
+    /// Its first IPv6 address, if it has one.
+    pub fn ip6(&self) -> Option<IpAddr> {
+        self.addresses().into_iter().find(IpAddr::is_ipv6)
+    }
+
+    /// What its /etc/hosts says.
+    pub fn etc_hosts(&self) -> &str {
+        &self.character.hosts
+    }
+
+    /// Runs `f` on a thread that is on this host, and waits for it: sockets
+    /// that it opens are the host's, and stay so wherever they are used.
+    pub fn at<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                self.join_as_thread()?;
+                Ok(f())
+            });
+            match thread.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    /// Starts a thread that is on this host.
+    pub fn thread<T: Send + 'static>(
+        &self,
+        f: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<Acting<T>> {
+        let first = self.first.try_clone().call("dup pidfd")?;
+        let (ready, joined) = channel();
+        let thread = std::thread::Builder::new()
+            .name(format!("on {}", self.name()))
+            .spawn(move || {
+                let result = join_as_thread(&first);
+                let on_host = result.is_ok();
+                let _ = ready.send(result);
+                on_host.then(f)
+            })
+            .call("clone thread")?;
+        match joined.recv() {
+            Ok(Ok(())) => Ok(Acting { thread }),
+            Ok(Err(err)) => Err(err),
+            Err(_) => Err(Error::new("a thread ended before it had begun")),
+        }
+    }
+
+    /// Starts a program on this host.
+    pub fn start_program(&self, launch: Launch) -> Result<Program> {
+        let recorder = self.recorder.clone();
+        let host = self.name().to_string();
+        let sampling = self.sampling.clone();
+        self.run(move || launch.start(&host, recorder, sampling))?
+    }
+
+    /// Reads a setting of this host; the name as in sysctl(8).
+    pub fn sysctl(&self, name: &str) -> Result<String> {
+        let path = sysctl_path(name);
+        self.run(move || {
+            let text = fs::read_to_string(&path);
+            text.call(format!("read {}", path.display()))
+        })?
+        .map(|text| text.trim().to_string())
+    }
+
+    /// Changes a setting of this host; the name as in sysctl(8).
+    ///
+    /// # Errors
+    ///
+    /// Some settings belong to the whole machine and have no copy in a network
+    /// namespace (`net.core.rmem_max`, `net.ipv4.tcp_mem`).
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let (path, value) = (sysctl_path(name), value.to_string());
+        self.run(move || {
+            let written = fs::write(&path, &value);
+            written.call(format!("write `{value}` to {}", path.display()))
+        })?
+    }
+
+    /// The host's TCP sockets at this moment.
+    pub fn tcp_sockets(&self) -> Result<Vec<TcpSocket>> {
+        self.inspector.tcp()
+    }
+
+    /// A descriptor of the host's process 1: setns(2) takes it.
+    pub fn process(&self) -> &OwnedFd {
+        &self.first
+    }
+
+    /// Runs a job on the thread whose children are the host's processes.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let gone = || Error::new("the host's thread has ended");
+        let (reply, answer) = channel();
+        let job = Box::new(move || {
+            let _ = reply.send(job());
+        });
+        let jobs = self.jobs.as_ref().ok_or_else(gone)?;
+        jobs.send(job).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())
+    }
+
+    /// The network namespace, for a device that is to be made in it.
+    pub(crate) fn netns(&self) -> &OwnedFd {
+        &self.netns
+    }
+
+    pub(crate) fn spec(&self) -> &HostSpec {
+        &self.spec
+    }
+
+    /// Has the wire look at the sockets whenever a program prints.
+    pub(crate) fn sample_with(&mut self, sampling: Sampling) {
+        self.sampling = Some(sampling);
+    }
+
+    fn join_as_thread(&self) -> Result<()> {
+        join_as_thread(&self.first)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // The end of process 1 is the end of every process of the host.
+        let _ = kill(self.first_pid, Signal::SIGKILL);
+        drop(self.jobs.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = nix::sys::wait::waitpid(self.first_pid, None);
+    }
+}
+
+fn join_as_thread(first: &OwnedFd) -> Result<()> {
+    // A mount namespace cannot be joined by a thread that shares its working
+    // directory with others (setns(2), EINVAL).
+    unshare(CloneFlags::CLONE_FS).call("unshare CLONE_FS")?;
+    sys::join(first, SHARED_BY_THREADS).call("setns pidfd")
+}
+
+type Started = Result<(Pid, OwnedFd, OwnedFd, Inspector)>;
+
+/// The host's thread: makes the namespaces, stays in them, and forks the
+/// host's processes, which are its children and so easy to wait for.
+fn live(
+    name: &str,
+    character: &Character,
+    ready: &Sender<Started>,
+    jobs: &Receiver<Job>,
+) {
+    let started = become_host(name, character);
+    let alive = started.is_ok();
+    if ready.send(started).is_err() || !alive {
+        return;
+    }
+    while let Ok(job) = jobs.recv() {
+        job();
+    }
+}
+
+fn become_host(name: &str, character: &Character) -> Started {
+    for (flag, flag_name) in [
+        (CloneFlags::CLONE_NEWNET, "CLONE_NEWNET"),
+        (CloneFlags::CLONE_NEWNS, "CLONE_NEWNS"),
+        (CloneFlags::CLONE_NEWUTS, "CLONE_NEWUTS"),
+        (CloneFlags::CLONE_NEWIPC, "CLONE_NEWIPC"),
+        (CloneFlags::CLONE_NEWPID, "CLONE_NEWPID"),
+    ] {
+        unshare(flag).call(format!("unshare {flag_name}"))?;
+    }
+    // Now: once the host has its own /proc, this thread is not in it.
+    let path = "/proc/thread-self/ns/net";
+    let netns = fs::File::open(path).call(format!("open {path}"))?.into();
+    sethostname(name).call(format!("sethostname {name}"))?;
+    write_etc(character)?;
+    // Before there is an interface: it takes its settings from these.
+    for (setting, value) in character.profile.sysctls() {
+        // A kernel without the setting never had the behaviour; one that may
+        // not be set in here (an algorithm that the administrator has not
+        // allowed) stays as it is.
+        let _ = fs::write(format!("/proc/sys/net/{setting}"), value);
+    }
+    let pid = start_first_process()?;
+    let first = sys::pidfd_open(pid.as_raw()).call("pidfd_open")?;
+    netlink::set_up("lo", true)?;
+    Ok((pid, first, netns, Inspector::open()?))
+}
+
+/// Lays the host's own files over /etc/hosts and /etc/resolv.conf. They live
+/// in memory, and go when the host goes.
+fn write_etc(character: &Character) -> Result<()> {
+    let stage = Path::new("/tmp");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(Some("tmpfs"), stage, Some("tmpfs"), flags, Some("size=64k"))
+        .call("mount tmpfs /tmp")?;
+    for (target, text) in [
+        ("/etc/hosts", &character.hosts),
+        ("/etc/resolv.conf", &character.resolv_conf),
+    ] {
+        let file =
+            stage.join(Path::new(target).file_name().unwrap_or_default());
+        fs::write(&file, text).call(format!("write {}", file.display()))?;
+        // A machine without the file has nothing to cover: its programs will
+        // not look there either.
+        if Path::new(target).exists() {
+            let bind = MsFlags::MS_BIND;
+            mount(Some(&file), target, None::<&str>, bind, None::<&str>)
+                .call(format!("mount --bind {target}"))?;
+        }
+    }
+    umount2(stage, MntFlags::MNT_DETACH).call("umount /tmp")
+}
+
+/// Forks the host's process 1, which mounts /proc and then only reaps.
+fn start_first_process() -> Result<Pid> {
+    let (mut ready, write) = pipe().call("pipe")?;
+    let write_fd = write.as_raw_fd();
+    let bounded = own_process_limit();
+    match sys::fork().call("fork")? {
+        0 => {
+            sys::set_name(c"init");
+            // Where /proc is masked (containers) the outer one stays.
+            if sys::mount_proc() == 0 && bounded {
+                sys::write_file(c"/proc/sys/kernel/pid_max", MOST_PROCESSES);
+            }
+            sys::write_byte(write_fd, 1);
+            sys::close_everything();
+            sys::reap_for_ever()
+        }
+        pid => {
+            drop(write);
+            let mut byte = [0];
+            ready.read_exact(&mut byte).call("start the first process")?;
+            Ok(Pid::from_raw(pid))
+        }
+    }
+}
+
+/// Does writing pid_max here bound this host alone? Since Linux 6.14 each PID
+/// namespace has its own; before, it is the machine's, which root must not
+/// change and others cannot. There is no harmless way to try it.
+fn own_process_limit() -> bool {
+    kernel_version() >= (6, 14)
+}
+
+fn kernel_version() -> (u32, u32) {
+    let release = crate::kernel_release();
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (0, 0),
+    }
+}
+
+/// `net.ipv4.tcp_sack` or `net/ipv4/tcp_sack`, as sysctl(8) takes them.
+fn sysctl_path(name: &str) -> std::path::PathBuf {
+    let name = if name.contains('/') {
+        name.to_string()
+    } else {
+        name.replace('.', "/")
+    };
+    Path::new("/proc/sys").join(name)
+}

@@ -1,0 +1,71 @@
+//! Hosts on a wire that obeys: network tests on a real kernel, without root.
+//!
+//! A [`Host`] is a set of namespaces with a name, files, processes and sockets
+//! of its own. The [`Wire`] between them is a thread of the test: it drops
+//! exactly the frame that a [`Rule`] names, holds, delays, duplicates, reorders
+//! or corrupts it, slows the line, cuts the cable. The [`Trace`] tells what
+//! happened: frames with what the wire did to them, socket states of every
+//! host, the programs' output and the test's own steps, on one clock.
+//!
+//! ```no_run
+//! # use testbed::Network;
+//! # use std::net::{TcpListener, TcpStream};
+//! fn main() -> testbed::Result<()> {
+//!     testbed::enter()?; // before the first thread
+//!     let net = Network::lan().up()?;
+//!     let (laptop, server) = (net.host("ernest-laptop")?, net.host("Kongming20")?);
+//!     net.wire().arm("drop syn from ernest-laptop")?;
+//!     let _listener = server.at(|| TcpListener::bind("192.168.1.109:80"))?;
+//!     let _client = laptop.at(|| TcpStream::connect("192.168.1.109:80"))?;
+//!     print!("{}", net.trace()?.to_text());
+//!     Ok(())
+//! }
+//! ```
+//!
+//! What stays true: nothing sent in a network leaves it; when the process that
+//! called [`enter`] ends, however it ends, nothing of the network is left; a
+//! run in which a frame was lost unasked says so ([`Trace::is_void`]).
+//!
+//! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
+//! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
+//! `recorder`, `sampler`, `wire`, `program`, `host`, `network`, `internet`.
+
+mod diagnosis;
+mod draw;
+mod enter;
+mod error;
+mod host;
+pub mod internet;
+mod netlink;
+mod network;
+mod packet;
+mod profile;
+mod program;
+mod recorder;
+mod sampler;
+mod sockets;
+mod sys;
+pub mod trace;
+mod wire;
+
+pub use diagnosis::{Diagnosis, explain};
+pub use draw::Draw;
+pub use enter::enter;
+pub use error::{Error, Result};
+pub use host::{Acting, Host};
+pub use network::{Backend, Follower, HostSpec, Network, Testbed};
+pub use packet::{Flags, Packet, Segment};
+pub use profile::Profile;
+pub use program::{Exit, Launch, Program};
+pub use sockets::{TcpSocket, TcpState, Timer, TimerKind};
+pub use trace::Trace;
+pub use wire::{Action, Armed, KINDS, Kind, Matcher, Rule, Wire};
+
+/// `uname -r` of the running kernel, which every host shares.
+pub fn kernel_release() -> String {
+    let name = nix::sys::utsname::uname();
+    name.map_or_else(
+        |_| "unknown".to_string(),
+        |name| name.release().to_string_lossy().into_owned(),
+    )
+}

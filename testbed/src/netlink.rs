@@ -1,0 +1,223 @@
+//! Interfaces, addresses, routes and neighbours, by rtnetlink(7).
+//!
+//! Each request acts on the network namespace of the thread that makes it and
+//! waits for the kernel's answer.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
+};
+use netlink_packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
+    LinkMessage, Stats64,
+};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol,
+    RouteScope, RouteType,
+};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
+
+use crate::error::{Call, Error, Result};
+
+/// The index of an interface of this thread's namespace.
+pub(crate) fn index(name: &str) -> Result<u32> {
+    nix::net::if_::if_nametoindex(name).call(format!("if_nametoindex {name}"))
+}
+
+/// Sets an interface up or down.
+pub(crate) fn set_up(name: &str, up: bool) -> Result<()> {
+    let mut link = link(name)?;
+    link.header.change_mask = LinkFlags::Up;
+    link.header.flags = if up { LinkFlags::Up } else { LinkFlags::empty() };
+    set_link(link, format!("RTM_NEWLINK {name} up={up}"))
+}
+
+/// The station address and the length of the transmit queue, and up: one
+/// request. A TAP device's default queue of 500 frames loses bulk traffic.
+pub(crate) fn configure(name: &str, mac: [u8; 6], queue: u32) -> Result<()> {
+    let mut link = link(name)?;
+    link.header.change_mask = LinkFlags::Up;
+    link.header.flags = LinkFlags::Up;
+    link.attributes.push(LinkAttribute::Address(mac.to_vec()));
+    link.attributes.push(LinkAttribute::TxQueueLen(queue));
+    set_link(link, format!("RTM_NEWLINK {name} address, txqlen, up"))
+}
+
+/// A veth pair: `near` in this namespace, `far` in the one behind `netns`.
+pub(crate) fn create_veth(
+    near: &str,
+    far: &str,
+    netns: BorrowedFd<'_>,
+) -> Result<()> {
+    let mut peer = LinkMessage::default();
+    peer.attributes.push(LinkAttribute::IfName(far.into()));
+    peer.attributes.push(LinkAttribute::NetNsFd(netns.as_raw_fd()));
+    let mut pair = LinkMessage::default();
+    pair.attributes.push(LinkAttribute::IfName(near.into()));
+    pair.attributes.push(LinkAttribute::LinkInfo(vec![
+        LinkInfo::Kind(InfoKind::Veth),
+        LinkInfo::Data(InfoData::Veth(InfoVeth::Peer(peer))),
+    ]));
+    create(
+        RouteNetlinkMessage::NewLink(pair),
+        format!("RTM_NEWLINK veth {near}"),
+    )
+}
+
+/// Adds an address. An IPv6 address is usable at once: duplicate address
+/// detection (RFC 4862, section 5.4) would cost a second.
+pub(crate) fn add_address(name: &str, addr: IpAddr, prefix: u8) -> Result<()> {
+    let mut message = AddressMessage::default();
+    message.header.family = family(addr);
+    message.header.prefix_len = prefix;
+    message.header.index = index(name)?;
+    message.header.flags = AddressHeaderFlags::empty();
+    message.attributes.push(AddressAttribute::Local(addr));
+    match addr {
+        IpAddr::V4(v4) => {
+            let mask = u32::MAX.checked_shl(32 - u32::from(prefix));
+            let host = !mask.unwrap_or(0);
+            let broadcast = Ipv4Addr::from(u32::from(v4) | host);
+            message.attributes.push(AddressAttribute::Broadcast(broadcast));
+        }
+        IpAddr::V6(_) => {
+            message
+                .attributes
+                .push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+    }
+    create(
+        RouteNetlinkMessage::NewAddress(message),
+        format!("RTM_NEWADDR {addr}/{prefix} on {name}"),
+    )
+}
+
+/// The default route, by way of `gateway`.
+pub(crate) fn add_default_route(gateway: IpAddr) -> Result<()> {
+    let mut message = RouteMessage::default();
+    message.header = RouteHeader {
+        address_family: family(gateway),
+        table: RouteHeader::RT_TABLE_MAIN,
+        protocol: RouteProtocol::Static,
+        scope: RouteScope::Universe,
+        kind: RouteType::Unicast,
+        ..RouteHeader::default()
+    };
+    message.attributes.push(RouteAttribute::Gateway(match gateway {
+        IpAddr::V4(addr) => RouteAddress::Inet(addr),
+        IpAddr::V6(addr) => RouteAddress::Inet6(addr),
+    }));
+    create(
+        RouteNetlinkMessage::NewRoute(message),
+        format!("RTM_NEWROUTE default via {gateway}"),
+    )
+}
+
+/// Counters of an interface since it exists.
+pub(crate) fn counters(name: &str) -> Result<Stats64> {
+    let call = format!("RTM_GETLINK {name}");
+    let message = RouteNetlinkMessage::GetLink(link(name)?);
+    let answer = request(message, NLM_F_REQUEST, &call)?;
+    let Some(RouteNetlinkMessage::NewLink(link)) = answer else {
+        return Err(Error::new(format!("{call}: no link in the answer")));
+    };
+    let stats = link.attributes.into_iter().find_map(|attribute| {
+        if let LinkAttribute::Stats64(stats) = attribute {
+            Some(stats)
+        } else {
+            None
+        }
+    });
+    stats.ok_or_else(|| Error::new(format!("{call}: no counters")))
+}
+
+/// Whether the kernel has noticed the interface's carrier (IFF_RUNNING).
+pub(crate) fn is_running(name: &str) -> Result<bool> {
+    let call = format!("RTM_GETLINK {name}");
+    let message = RouteNetlinkMessage::GetLink(link(name)?);
+    match request(message, NLM_F_REQUEST, &call)? {
+        Some(RouteNetlinkMessage::NewLink(link)) => {
+            Ok(link.header.flags.contains(LinkFlags::Running))
+        }
+        _ => Err(Error::new(format!("{call}: no link in the answer"))),
+    }
+}
+
+/// The IPv6 link-local address that the kernel forms from a station address
+/// (RFC 4291, appendix A).
+pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac;
+    let pair = |x: u8, y: u8| u16::from_be_bytes([x, y]);
+    Ipv6Addr::new(
+        0xfe80,
+        0,
+        0,
+        0,
+        pair(a ^ 2, b),
+        pair(c, 0xff),
+        pair(0xfe, d),
+        pair(e, f),
+    )
+}
+
+fn family(addr: IpAddr) -> AddressFamily {
+    match addr {
+        IpAddr::V4(_) => AddressFamily::Inet,
+        IpAddr::V6(_) => AddressFamily::Inet6,
+    }
+}
+
+fn link(name: &str) -> Result<LinkMessage> {
+    let mut link = LinkMessage::default();
+    link.header.index = index(name)?;
+    Ok(link)
+}
+
+fn set_link(link: LinkMessage, call: String) -> Result<()> {
+    let message = RouteNetlinkMessage::SetLink(link);
+    request(message, NLM_F_REQUEST | NLM_F_ACK, &call)?;
+    Ok(())
+}
+
+fn create(message: RouteNetlinkMessage, call: String) -> Result<()> {
+    let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    request(message, flags, &call)?;
+    Ok(())
+}
+
+/// Sends one request and reads one answer: an acknowledgement, an error, or
+/// the object that was asked for.
+fn request(
+    message: RouteNetlinkMessage,
+    flags: u16,
+    call: &str,
+) -> Result<Option<RouteNetlinkMessage>> {
+    let mut socket = Socket::new(NETLINK_ROUTE).call("socket NETLINK_ROUTE")?;
+    socket.bind_auto().call("bind NETLINK_ROUTE")?;
+    let mut header = NetlinkHeader::default();
+    header.flags = flags;
+    let mut message =
+        NetlinkMessage::new(header, NetlinkPayload::from(message));
+    message.finalize();
+    let mut bytes = vec![0; message.buffer_len()];
+    message.serialize(&mut bytes);
+    socket.send(&bytes, 0).call(call)?;
+
+    let (answer, _from) = socket.recv_from_full().call(call)?;
+    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
+        .map_err(|err| Error::new(format!("{call}: decode: {err}")))?;
+    match answer.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => {
+            Err(Error::from_call(call, error.to_io()))
+        }
+        NetlinkPayload::InnerMessage(inner) => Ok(Some(inner)),
+        _ => Ok(None),
+    }
+}

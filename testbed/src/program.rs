@@ -1,0 +1,364 @@
+//! A program on a host: started, spoken to, listened to, and never left behind.
+
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fmt;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Call, Error, Result};
+use crate::host::Sampling;
+use crate::recorder::Recorder;
+use crate::sys;
+use crate::trace::{Line, Stream};
+
+/// The longest line that is kept in one piece.
+const LONGEST_LINE: u64 = 4096;
+/// A program that prints more lines than this is stopped.
+const MOST_LINES: usize = 5_000;
+/// How much memory a program may map.
+const MOST_MEMORY: u64 = 4 << 30;
+/// The largest file that it may write.
+const LARGEST_FILE: u64 = 64 << 20;
+
+/// What is to be started, and as whom.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    name: String,
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    privileged: bool,
+}
+
+impl Launch {
+    /// The program at `path`, under the name by which the trace calls it. Its
+    /// environment is empty but for PATH, and it has no capabilities: not even
+    /// root's programs may bind port 80.
+    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Launch {
+        Launch {
+            name: name.into(),
+            path: path.into(),
+            arguments: Vec::new(),
+            privileged: false,
+        }
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, argument: impl Into<OsString>) -> Launch {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    /// Several more arguments.
+    pub fn args<A: Into<OsString>>(
+        mut self,
+        arguments: impl IntoIterator<Item = A>,
+    ) -> Launch {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets it keep every capability over its host, and over nothing else.
+    pub fn privileged(mut self) -> Launch {
+        self.privileged = true;
+        self
+    }
+
+    /// Starts it as a child of this thread, on whose host it will be.
+    pub(crate) fn start(
+        self,
+        host: &str,
+        recorder: Recorder,
+        sampling: Option<Sampling>,
+    ) -> Result<Program> {
+        let mut command = Command::new(&self.path);
+        command
+            .args(&self.arguments)
+            .env_clear()
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let privileged = self.privileged;
+        sys::pre_exec(&mut command, move || {
+            sys::new_session();
+            sys::limit(libc::RLIMIT_CORE, 0);
+            sys::limit(libc::RLIMIT_AS, MOST_MEMORY);
+            sys::limit(libc::RLIMIT_FSIZE, LARGEST_FILE);
+            if privileged { Ok(()) } else { sys::drop_capabilities() }
+        });
+        let call = format!("exec {}", self.path.display());
+        let mut child = command.spawn().call(call)?;
+        let first = sys::pidfd_open(child.id() as i32).call("pidfd_open")?;
+        let stdin = child.stdin.take();
+        let output = Arc::<Output>::default();
+        let ear = |stream| Ear {
+            host: host.to_string(),
+            program: self.name.clone(),
+            stream,
+            output: output.clone(),
+            recorder: recorder.clone(),
+            sampling: sampling.clone(),
+        };
+        if let Some(stdout) = child.stdout.take() {
+            ear(Stream::Stdout).listen(stdout)?;
+        }
+        if let Some(stderr) = child.stderr.take() {
+            ear(Stream::Stderr).listen(stderr)?;
+        }
+        Ok(Program { name: self.name, child, process: first, stdin, output })
+    }
+}
+
+/// A running program. Dropping it kills it; what it has forked ends with its
+/// host at the latest.
+pub struct Program {
+    name: String,
+    child: Child,
+    process: OwnedFd,
+    stdin: Option<ChildStdin>,
+    output: Arc<Output>,
+}
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// It returned this status.
+    Code(i32),
+    /// A signal of this number ended it.
+    Signal(i32),
+    /// It printed more than anybody will read, and was stopped.
+    TooMuchOutput,
+}
+
+impl Exit {
+    /// Status 0?
+    pub fn is_success(self) -> bool {
+        self == Exit::Code(0)
+    }
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Exit::Code(code) => write!(f, "exit status {code}"),
+            Exit::Signal(number) => {
+                match nix::sys::signal::Signal::try_from(*number) {
+                    Ok(signal) => write!(f, "killed by {signal}"),
+                    Err(_) => write!(f, "killed by signal {number}"),
+                }
+            }
+            Exit::TooMuchOutput => {
+                write!(f, "stopped after {MOST_LINES} lines of output")
+            }
+        }
+    }
+}
+
+impl Program {
+    /// The name that the scenario gave it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its process number, as this run's /proc counts.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for a line on standard output that begins with `prefix`; returns
+    /// what follows it. `None`: the program closed its output, or time ran out.
+    /// Each line is returned once.
+    pub fn wait_line(&self, prefix: &str, limit: Duration) -> Option<String> {
+        let deadline = Instant::now() + limit;
+        let mut lines = self.output.lock();
+        loop {
+            while let Some(line) = lines.unread.pop_front() {
+                if let Some(rest) = line.strip_prefix(prefix) {
+                    return Some(rest.to_string());
+                }
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if lines.ended || left == Duration::ZERO {
+                return None;
+            }
+            lines = self.output.wait(lines, left);
+        }
+    }
+
+    /// Writes a line to its standard input. A program that does not read, or
+    /// has gone, is not an error here: the trace shows it.
+    pub fn send_line(&mut self, line: &str) {
+        if let Some(stdin) = &mut self.stdin {
+            let _ = stdin.write_all(format!("{line}\n").as_bytes());
+        }
+    }
+
+    /// Ends its standard input.
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// Waits for its end; `None`: it is still running.
+    pub fn wait(&mut self, limit: Duration) -> Result<Option<Exit>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if self.output.lock().count > MOST_LINES {
+                self.kill();
+                return Ok(Some(Exit::TooMuchOutput));
+            }
+            let status = self.child.try_wait().call("waitid")?;
+            if let Some(status) = status {
+                self.output.wait_for_end(Duration::from_millis(500));
+                return Ok(Some(match (status.code(), status.signal()) {
+                    (Some(code), _) => Exit::Code(code),
+                    (None, signal) => Exit::Signal(signal.unwrap_or(0)),
+                }));
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return Ok(None);
+            }
+            // Ends early when the program does; output is looked at now and
+            // then, so that one which prints without end is noticed.
+            let nap = left.min(Duration::from_millis(100)).as_millis().max(1);
+            let mut fds =
+                [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
+            let timeout =
+                PollTimeout::try_from(nap).unwrap_or(PollTimeout::ZERO);
+            match poll(&mut fds, timeout) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(err) => {
+                    return Err(Error::from_call("poll pidfd", err.into()));
+                }
+            }
+        }
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill(); // It may have ended by itself.
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The lines of standard output that nobody has asked for yet.
+#[derive(Default)]
+struct Output {
+    lines: Mutex<Lines>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Lines {
+    unread: VecDeque<String>,
+    count: usize,
+    ended: bool,
+    streams_ended: u8,
+}
+
+impl Output {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn wait<'a>(
+        &self,
+        lines: MutexGuard<'a, Lines>,
+        limit: Duration,
+    ) -> MutexGuard<'a, Lines> {
+        let waited = self.changed.wait_timeout(lines, limit);
+        waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
+    }
+
+    /// Waits until both streams have been read to their end; a child of the
+    /// program may hold them open for longer than anybody wants to wait.
+    fn wait_for_end(&self, limit: Duration) {
+        let deadline = Instant::now() + limit;
+        let mut lines = self.lock();
+        while lines.streams_ended < 2 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left == Duration::ZERO {
+                return;
+            }
+            lines = self.wait(lines, left);
+        }
+    }
+}
+
+/// A thread that reads one stream of a program.
+struct Ear {
+    host: String,
+    program: String,
+    stream: Stream,
+    output: Arc<Output>,
+    recorder: Recorder,
+    sampling: Option<Sampling>,
+}
+
+impl Ear {
+    fn listen(self, stream: impl Read + Send + 'static) -> Result<()> {
+        let name = format!("{} {:?}", self.program, self.stream);
+        std::thread::Builder::new()
+            .name(name)
+            .spawn(move || {
+                // An error reads like the end: there is nothing more to hear.
+                let _ = self.read(BufReader::new(stream));
+                let mut lines = self.output.lock();
+                lines.ended |= self.stream == Stream::Stdout;
+                lines.streams_ended += 1;
+                self.output.changed.notify_all();
+            })
+            .call("clone thread")?;
+        Ok(())
+    }
+
+    fn read(&self, mut stream: impl BufRead) -> io::Result<()> {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut limited = (&mut stream).take(LONGEST_LINE);
+            if limited.read_until(b'\n', &mut line)? == 0 {
+                return Ok(());
+            }
+            let text = String::from_utf8_lossy(&line);
+            let text = text.strip_suffix('\n').unwrap_or(&text).to_string();
+            if !self.heard(text) {
+                return Ok(()); // Its next write gets SIGPIPE.
+            }
+        }
+    }
+
+    /// Writes a line down; `false`: that was one too many.
+    fn heard(&self, line: String) -> bool {
+        // The states first: a line tells what the program has done.
+        if let Some(sample) = &self.sampling {
+            sample();
+        }
+        let (program, stream) = (self.program.clone(), self.stream);
+        let out = Line { program, stream, line: line.clone() };
+        self.recorder.output(&self.host, out);
+        let mut lines = self.output.lock();
+        lines.count += 1;
+        if stream == Stream::Stdout {
+            lines.unread.push_back(line);
+        }
+        self.output.changed.notify_all();
+        lines.count <= MOST_LINES
+    }
+}

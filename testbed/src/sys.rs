@@ -1,0 +1,343 @@
+//! The system calls that no safe binding covers; this crate's only `unsafe`.
+
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+
+use libc::{c_int, c_ulong};
+
+/// Linux has 41 capabilities (capabilities(7)); raising or dropping one that
+/// this kernel does not know fails with EINVAL and changes nothing.
+const LAST_CAPABILITY: c_ulong = 63;
+
+fn cvt(result: c_int) -> io::Result<c_int> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// `fork(2)`. In the child only async-signal-safe calls are allowed while the
+/// parent has more than one thread.
+pub(crate) fn fork() -> io::Result<libc::pid_t> {
+    // SAFETY: no arguments; the callers keep to the rule above.
+    cvt(unsafe { libc::fork() })
+}
+
+/// `_exit(2)`: no destructors, no flushing.
+pub(crate) fn exit_now(status: c_int) -> ! {
+    // SAFETY: ends the process; nothing of it is used afterwards.
+    unsafe { libc::_exit(status) }
+}
+
+/// `prctl(PR_SET_PDEATHSIG, SIGKILL)`: die with the thread that forked us.
+pub(crate) fn die_with_parent() -> io::Result<()> {
+    // SAFETY: plain integer arguments.
+    cvt(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) })?;
+    Ok(())
+}
+
+/// `prctl(PR_SET_NAME)`: what `ps` shows as the command; 15 bytes count.
+pub(crate) fn set_name(name: &std::ffi::CStr) {
+    // SAFETY: the pointer is to a string that ends in NUL.
+    unsafe { libc::prctl(libc::PR_SET_NAME, name.as_ptr()) };
+}
+
+/// `pidfd_open(2)`, since Linux 5.3.
+pub(crate) fn pidfd_open(pid: libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: plain integer arguments.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just given us this descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
+/// `close_range(2)` over every descriptor, since Linux 5.9.
+pub(crate) fn close_everything() {
+    // SAFETY: only for a forked child that uses no descriptor again.
+    unsafe { libc::syscall(libc::SYS_close_range, 0, c_int::MAX, 0) };
+}
+
+/// The first thing the first process of a host does, between fork and its
+/// loop: a /proc of its own PID namespace. Async-signal-safe.
+pub(crate) fn mount_proc() -> c_int {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    // SAFETY: four strings that end in NUL and no data.
+    let result = unsafe {
+        libc::mount(
+            c"proc".as_ptr(),
+            c"/proc".as_ptr(),
+            c"proc".as_ptr(),
+            flags,
+            std::ptr::null(),
+        )
+    };
+    if result == 0 {
+        0
+    } else {
+        io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO)
+    }
+}
+
+/// Writes a whole small file; async-signal-safe. Best effort.
+pub(crate) fn write_file(path: &std::ffi::CStr, bytes: &[u8]) {
+    // SAFETY: the path ends in NUL, and pointer and length are the slice's.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if fd >= 0 {
+            libc::write(fd, bytes.as_ptr().cast(), bytes.len());
+            libc::close(fd);
+        }
+    }
+}
+
+/// Writes one byte to a descriptor; async-signal-safe.
+pub(crate) fn write_byte(fd: RawFd, byte: u8) {
+    // SAFETY: the pointer is to one byte that outlives the call.
+    unsafe { libc::write(fd, (&raw const byte).cast(), 1) };
+}
+
+/// What a host's first process does for ever: reap the orphans given to it.
+/// Async-signal-safe.
+pub(crate) fn reap_for_ever() -> ! {
+    // SAFETY: `set` is initialised by sigemptyset before it is read, and all
+    // pointers are to it or null.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&mut set);
+        libc::sigaddset(&mut set, libc::SIGCHLD);
+        // Blocked, a SIGCHLD that comes while no one waits stays pending.
+        libc::sigprocmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        loop {
+            while libc::waitpid(-1, std::ptr::null_mut(), libc::WNOHANG) > 0 {}
+            libc::sigwaitinfo(&set, std::ptr::null_mut());
+        }
+    }
+}
+
+#[repr(C)]
+struct CapHeader {
+    version: u32,
+    pid: c_int,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct CapData {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+
+/// Makes every permitted capability survive `execve` (capabilities(7),
+/// "Ambient"), so that tcpdump and ip work in a shell without a map to root.
+pub(crate) fn keep_capabilities() -> io::Result<()> {
+    let mut header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut data = [CapData::default(); 2];
+    // SAFETY: the header and two data words are what version 3 asks for.
+    let got = unsafe {
+        libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr())
+    };
+    cvt(got as c_int)?;
+    for word in &mut data {
+        word.inheritable = word.permitted;
+    }
+    // SAFETY: as above.
+    let set = unsafe {
+        libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr())
+    };
+    cvt(set as c_int)?;
+    for capability in 0..=LAST_CAPABILITY {
+        // SAFETY: plain integer arguments.
+        unsafe {
+            libc::prctl(
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_RAISE,
+                capability,
+                0,
+                0,
+            )
+        };
+    }
+    Ok(())
+}
+
+/// Gives up every capability for good, root's too, and forbids to gain any by
+/// `execve`. Async-signal-safe: for a child between fork and exec.
+pub(crate) fn drop_capabilities() -> io::Result<()> {
+    for capability in 0..=LAST_CAPABILITY {
+        // SAFETY: plain integer arguments.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+    }
+    let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let data = [CapData::default(); 2];
+    // SAFETY: as in `keep_capabilities`. An empty permitted set empties the
+    // ambient one too.
+    let set = unsafe {
+        libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr())
+    };
+    cvt(set as c_int)?;
+    // SAFETY: plain integer arguments.
+    cvt(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) })?;
+    Ok(())
+}
+
+/// `setsid(2)`: no controlling terminal. Async-signal-safe.
+pub(crate) fn new_session() {
+    // SAFETY: no arguments. It fails only for a group leader, which a forked
+    // child is not.
+    unsafe { libc::setsid() };
+}
+
+/// `setrlimit(2)`, soft and hard. Async-signal-safe.
+pub(crate) fn limit(resource: libc::__rlimit_resource_t, value: u64) {
+    let limit = libc::rlimit { rlim_cur: value, rlim_max: value };
+    // SAFETY: the pointer is to a whole rlimit.
+    unsafe { libc::setrlimit(resource, &limit) };
+}
+
+/// A request of netdevice(7): an interface's name and 24 bytes of argument.
+#[repr(C)]
+pub(crate) struct InterfaceRequest {
+    name: [u8; libc::IFNAMSIZ],
+    data: [u8; 24],
+}
+
+impl InterfaceRequest {
+    fn new(name: &str) -> InterfaceRequest {
+        let mut request =
+            InterfaceRequest { name: [0; libc::IFNAMSIZ], data: [0; 24] };
+        let len = name.len().min(libc::IFNAMSIZ - 1);
+        request.name[..len].copy_from_slice(&name.as_bytes()[..len]);
+        request
+    }
+}
+
+/// `TUNSETIFF`: the device behind an open /dev/net/tun, in the network
+/// namespace of the thread that opened it. Whole Ethernet frames, no header.
+pub(crate) fn create_tap(tun: &impl AsRawFd, name: &str) -> io::Result<()> {
+    let mut request = InterfaceRequest::new(name);
+    let flags = (libc::IFF_TAP | libc::IFF_NO_PI) as u16;
+    request.data[..2].copy_from_slice(&flags.to_ne_bytes());
+    // SAFETY: TUNSETIFF reads and writes one ifreq, which this is.
+    cvt(unsafe {
+        libc::ioctl(tun.as_raw_fd(), libc::TUNSETIFF as _, &raw mut request)
+    })?;
+    Ok(())
+}
+
+/// `TUNSETCARRIER`, since Linux 5.0: link up or down, as with a real cable.
+pub(crate) fn set_carrier(tap: &impl AsRawFd, on: bool) -> io::Result<()> {
+    const TUNSETCARRIER: c_ulong = 0x4004_54e2;
+    let value = c_int::from(on);
+    // SAFETY: TUNSETCARRIER reads one int.
+    cvt(unsafe {
+        libc::ioctl(tap.as_raw_fd(), TUNSETCARRIER as _, &raw const value)
+    })?;
+    Ok(())
+}
+
+/// Switches an interface's offloads off (`SIOCETHTOOL`): checksums are then
+/// real and no frame is longer than the MTU allows.
+pub(crate) fn no_offload(name: &str) -> io::Result<()> {
+    /// ETHTOOL_STXCSUM, SSG, STSO, SGSO, SGRO of <linux/ethtool.h>.
+    const OFF: [u32; 5] = [0x17, 0x19, 0x1f, 0x24, 0x2c];
+    const SIOCETHTOOL: c_ulong = 0x8946;
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0")?;
+    for command in OFF {
+        let mut value = [command, 0];
+        let mut request = InterfaceRequest::new(name);
+        let pointer = value.as_mut_ptr() as usize;
+        request.data[..8].copy_from_slice(&pointer.to_ne_bytes());
+        // SAFETY: the request points at an ethtool_value, two u32, which
+        // lives until the call is over.
+        cvt(unsafe {
+            libc::ioctl(socket.as_raw_fd(), SIOCETHTOOL as _, &raw mut request)
+        })?;
+    }
+    Ok(())
+}
+
+/// An AF_PACKET socket bound to the interface with this index: every frame
+/// that arrives there, and none that we send (packet(7)).
+pub(crate) fn packet_socket(index: u32) -> io::Result<OwnedFd> {
+    const PACKET_IGNORE_OUTGOING: c_int = 23;
+    const QUEUE: c_int = 8 << 20;
+    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: plain integer arguments.
+    let fd = cvt(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    // SAFETY: the kernel has just given us this descriptor.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    set_option(&fd, libc::SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)?;
+    // Capped by rmem_max and wmem_max; what is granted will do.
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_RCVBUF, QUEUE)?;
+    set_option(&fd, libc::SOL_SOCKET, libc::SO_SNDBUF, QUEUE)?;
+    // SAFETY: all fields of sockaddr_ll are integers; zero is valid.
+    let mut address: libc::sockaddr_ll = unsafe { mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = index as i32;
+    let length = mem::size_of_val(&address) as libc::socklen_t;
+    // SAFETY: the pointer and the length are those of `address`.
+    cvt(unsafe {
+        libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length)
+    })?;
+    Ok(fd)
+}
+
+/// Frames that an AF_PACKET socket had no room for (`PACKET_STATISTICS`,
+/// which starts again at 0 with each call).
+pub(crate) fn packet_drops(fd: &impl AsRawFd) -> io::Result<u64> {
+    let mut stats = [0u32; 2]; // tp_packets, tp_drops
+    let mut length = mem::size_of_val(&stats) as libc::socklen_t;
+    // SAFETY: the pointer and the length are those of `stats`.
+    cvt(unsafe {
+        libc::getsockopt(
+            fd.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_STATISTICS,
+            stats.as_mut_ptr().cast(),
+            &mut length,
+        )
+    })?;
+    Ok(u64::from(stats[1]))
+}
+
+fn set_option(
+    fd: &impl AsRawFd,
+    level: c_int,
+    name: c_int,
+    value: c_int,
+) -> io::Result<()> {
+    let length = mem::size_of_val(&value) as libc::socklen_t;
+    // SAFETY: the pointer and the length are those of `value`.
+    cvt(unsafe {
+        libc::setsockopt(
+            fd.as_raw_fd(),
+            level,
+            name,
+            (&raw const value).cast(),
+            length,
+        )
+    })?;
+    Ok(())
+}
+
+/// `setns(2)` with a process file descriptor, since Linux 5.8: several of a
+/// process's namespaces at once.
+pub(crate) fn join(pidfd: &impl AsRawFd, kinds: c_int) -> io::Result<()> {
+    // SAFETY: plain integer arguments.
+    cvt(unsafe { libc::setns(pidfd.as_raw_fd(), kinds) })?;
+    Ok(())
+}
+
+/// Runs `before` in the child between fork and exec.
+pub(crate) fn pre_exec(
+    command: &mut std::process::Command,
+    before: impl FnMut() -> io::Result<()> + Send + Sync + 'static,
+) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: the closures of this crate make raw system calls only.
+    unsafe { command.pre_exec(before) };
+}

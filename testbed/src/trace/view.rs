@@ -1,0 +1,143 @@
+//! Segments as a reader sees them: numbered connections, relative numbers.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+
+use super::{Frame, Trace};
+use crate::packet::{Flags, Segment};
+
+/// Follows the connections of a trace from frame to frame.
+#[derive(Default)]
+pub struct View {
+    connections: HashMap<(SocketAddr, SocketAddr), Connection>,
+    count: usize,
+}
+
+#[derive(Clone)]
+struct Connection {
+    number: usize,
+    client: SocketAddr,
+    /// The number that counts as 0 and the next number expected, by sender.
+    sent: HashMap<SocketAddr, (u32, u32)>,
+}
+
+/// A TCP segment as a reader sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentView {
+    /// Connections are counted from 1 by their first SYN.
+    pub connection: usize,
+    /// The sending host's name, or its address.
+    pub from: String,
+    /// The receiving host's name, or its address.
+    pub to: String,
+    /// Did the end that opened the connection send it?
+    pub by_client: bool,
+    /// The control bits.
+    pub flags: Flags,
+    /// Counted from the sender's initial sequence number.
+    pub seq: u32,
+    /// Counted from the other end's; `None` without the ACK bit.
+    pub ack: Option<u32>,
+    /// Bytes of data.
+    pub data: usize,
+    /// The window field, not scaled.
+    pub window: u16,
+    /// Options in tcpdump's notation.
+    pub options: Vec<String>,
+    /// Was all of it sent before?
+    pub again: bool,
+}
+
+impl SegmentView {
+    /// `SYN seq 0`, `PSH ACK seq 1 ack 1, 5 bytes`, `RST seq 1`.
+    pub fn summary(&self) -> String {
+        let mut text = format!("{}", self.flags);
+        // A bare acknowledgement's own number says nothing.
+        let bare = self.flags == Flags::ACK && self.data == 0;
+        if !bare {
+            text.push_str(&format!(" seq {}", self.seq));
+        }
+        if let Some(ack) = self.ack {
+            text.push_str(&format!(" ack {ack}"));
+        }
+        if self.data > 0 {
+            text.push_str(&format!(", {} bytes", self.data));
+        }
+        if self.again {
+            text.push_str(", again");
+        }
+        text
+    }
+}
+
+impl View {
+    /// Nothing seen yet.
+    pub fn new() -> View {
+        View::default()
+    }
+
+    /// The next frame of the trace; `None` if it is not TCP. Behind a router
+    /// the same segment is on the wire twice: the second is `again`.
+    pub fn segment(
+        &mut self,
+        trace: &Trace,
+        frame: &Frame,
+    ) -> Option<SegmentView> {
+        let segment = frame.packet().segment()?;
+        let connection = self.connection(&segment);
+        let from = segment.source;
+        let next = segment.seq.wrapping_add(segment.sequence_length());
+        // The first frame of a direction sets its zero: a SYN's own number,
+        // else the one before, as if a SYN had just been missed.
+        let zero = segment.seq.wrapping_sub(u32::from(!segment.flags.syn));
+        let sent = connection.sent.entry(from).or_insert((zero, segment.seq));
+        let base = sent.0;
+        let again = segment.sequence_length() > 0
+            && (next.wrapping_sub(sent.1) as i32) <= 0;
+        if !again {
+            sent.1 = next;
+        }
+        let peer = connection.sent.get(&segment.destination).map(|s| s.0);
+        let ack = segment.ack.wrapping_sub(peer.unwrap_or(0));
+        Some(SegmentView {
+            connection: connection.number,
+            from: trace.name_of(from.ip()),
+            to: trace.name_of(segment.destination.ip()),
+            by_client: connection.client == from,
+            flags: segment.flags,
+            seq: segment.seq.wrapping_sub(base),
+            ack: segment.flags.ack.then_some(ack),
+            data: segment.data,
+            window: segment.window,
+            options: segment.options,
+            again,
+        })
+    }
+
+    /// The connection of a segment; a SYN with another initial sequence number
+    /// begins a new one between the same ends.
+    fn connection(&mut self, segment: &Segment) -> &mut Connection {
+        let (from, to) = (segment.source, segment.destination);
+        let ends = if from < to { (from, to) } else { (to, from) };
+        let opens = segment.flags.syn && !segment.flags.ack;
+        let new = Connection {
+            number: self.count + 1,
+            client: if segment.flags.syn && segment.flags.ack {
+                to
+            } else {
+                from
+            },
+            sent: HashMap::new(),
+        };
+        let connection = self.connections.entry(ends).or_insert_with(|| {
+            self.count += 1;
+            new.clone()
+        });
+        let zero = connection.sent.get(&from).map(|sent| sent.0);
+        if opens && zero.is_some_and(|zero| zero != segment.seq) {
+            self.count += 1;
+            *connection = new;
+        }
+        connection
+    }
+}
