@@ -5,8 +5,8 @@ use std::io::{Read, pipe};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
@@ -17,7 +17,7 @@ use nix::unistd::{Pid, sethostname};
 use crate::error::{Call, Error, Result};
 use crate::network::HostSpec;
 use crate::profile::Profile;
-use crate::program::{Launch, Program};
+use crate::program::{Launch, Mourner, Program};
 use crate::recorder::Recorder;
 use crate::sockets::{Inspector, TcpSocket};
 use crate::{netlink, sys};
@@ -42,6 +42,7 @@ pub struct Host {
     inspector: Inspector,
     recorder: Recorder,
     sampling: Option<Sampling>,
+    mourners: Mutex<Vec<Mourner>>,
 }
 
 /// What makes a host this network's: files in /etc, and settings.
@@ -116,6 +117,7 @@ impl Host {
             inspector,
             recorder,
             sampling: None,
+            mourners: Mutex::default(),
         })
     }
 
@@ -192,7 +194,13 @@ impl Host {
         let recorder = self.recorder.clone();
         let host = self.name().to_string();
         let sampling = self.sampling.clone();
-        self.run(move || launch.start(&host, recorder, sampling))?
+        let (spawned, launch) = self.run(move || (launch.spawn(), launch))?;
+        let process = spawned?;
+        if let Ok(mut mourners) = self.mourners.lock() {
+            mourners.retain(|mourner| !mourner.is_done());
+            mourners.push(process.mourner());
+        }
+        launch.listen(process, &host, recorder, sampling)
     }
 
     /// Reads a setting of this host; the name as in sysctl(8).
@@ -267,6 +275,11 @@ impl Drop for Host {
     fn drop(&mut self) {
         // The end of process 1 is the end of every process of the host.
         let _ = kill(self.first_pid, Signal::SIGKILL);
+        // Process 1 itself ends last: when the programs, which are children of
+        // ours, have been reaped (pid_namespaces(7)).
+        if let Ok(mourners) = self.mourners.lock() {
+            mourners.iter().for_each(Mourner::reap);
+        }
         drop(self.jobs.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();

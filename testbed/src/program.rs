@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -73,12 +73,7 @@ impl Launch {
     }
 
     /// Starts it as a child of this thread, on whose host it will be.
-    pub(crate) fn start(
-        self,
-        host: &str,
-        recorder: Recorder,
-        sampling: Option<Sampling>,
-    ) -> Result<Program> {
+    pub(crate) fn spawn(&self) -> Result<Process> {
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
@@ -96,8 +91,21 @@ impl Launch {
             if privileged { Ok(()) } else { sys::drop_capabilities() }
         });
         let call = format!("exec {}", self.path.display());
-        let mut child = command.spawn().call(call)?;
-        let first = sys::pidfd_open(child.id() as i32).call("pidfd_open")?;
+        let child = command.spawn().call(call)?;
+        Ok(Process { child: Arc::new(Mutex::new(child)) })
+    }
+
+    /// Listens to it. Not on the thread that started it: one whose children
+    /// are in another PID namespace cannot start threads (clone(2), EINVAL).
+    pub(crate) fn listen(
+        self,
+        process: Process,
+        host: &str,
+        recorder: Recorder,
+        sampling: Option<Sampling>,
+    ) -> Result<Program> {
+        let mut child = process.lock();
+        let end = sys::pidfd_open(child.id() as i32).call("pidfd_open")?;
         let stdin = child.stdin.take();
         let output = Arc::<Output>::default();
         let ear = |stream| Ear {
@@ -114,16 +122,68 @@ impl Launch {
         if let Some(stderr) = child.stderr.take() {
             ear(Stream::Stderr).listen(stderr)?;
         }
-        Ok(Program { name: self.name, child, process: first, stdin, output })
+        drop(child);
+        Ok(Program { name: self.name, process, end, stdin, output })
     }
+}
+
+/// A child of ours. Dropping it kills and reaps it.
+pub(crate) struct Process {
+    child: Arc<Mutex<Child>>,
+}
+
+impl Process {
+    fn lock(&self) -> MutexGuard<'_, Child> {
+        lock(&self.child)
+    }
+
+    /// For its host, which ends when every child that was on it is reaped.
+    pub(crate) fn mourner(&self) -> Mourner {
+        Mourner(Arc::downgrade(&self.child))
+    }
+
+    /// Ends it at once.
+    fn kill(&self) {
+        let mut child = self.lock();
+        let _ = child.kill(); // It may have ended by itself.
+        let _ = child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Who reaps a child that its host has killed while the program is still held.
+pub(crate) struct Mourner(Weak<Mutex<Child>>);
+
+impl Mourner {
+    /// Waits for the child's end; the program's holder can still ask for it.
+    pub(crate) fn reap(&self) {
+        if let Some(child) = self.0.upgrade() {
+            let _ = lock(&child).wait();
+        }
+    }
+
+    /// Is there nobody left to mourn?
+    pub(crate) fn is_done(&self) -> bool {
+        self.0.strong_count() == 0
+    }
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 /// A running program. Dropping it kills it; what it has forked ends with its
 /// host at the latest.
 pub struct Program {
     name: String,
-    child: Child,
-    process: OwnedFd,
+    process: Process,
+    /// Readable once the process has ended.
+    end: OwnedFd,
     stdin: Option<ChildStdin>,
     output: Arc<Output>,
 }
@@ -172,7 +232,7 @@ impl Program {
 
     /// Its process number, as this run's /proc counts.
     pub fn pid(&self) -> u32 {
-        self.child.id()
+        self.process.lock().id()
     }
 
     /// Waits for a line on standard output that begins with `prefix`; returns
@@ -216,7 +276,7 @@ impl Program {
                 self.kill();
                 return Ok(Some(Exit::TooMuchOutput));
             }
-            let status = self.child.try_wait().call("waitid")?;
+            let status = self.process.lock().try_wait().call("waitid")?;
             if let Some(status) = status {
                 self.output.wait_for_end(Duration::from_millis(500));
                 return Ok(Some(match (status.code(), status.signal()) {
@@ -231,8 +291,7 @@ impl Program {
             // Ends early when the program does; output is looked at now and
             // then, so that one which prints without end is noticed.
             let nap = left.min(Duration::from_millis(100)).as_millis().max(1);
-            let mut fds =
-                [PollFd::new(self.process.as_fd(), PollFlags::POLLIN)];
+            let mut fds = [PollFd::new(self.end.as_fd(), PollFlags::POLLIN)];
             let timeout =
                 PollTimeout::try_from(nap).unwrap_or(PollTimeout::ZERO);
             match poll(&mut fds, timeout) {
@@ -246,14 +305,7 @@ impl Program {
 
     /// Ends it at once.
     pub fn kill(&mut self) {
-        let _ = self.child.kill(); // It may have ended by itself.
-        let _ = self.child.wait();
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        self.kill();
+        self.process.kill();
     }
 }
 
