@@ -1,0 +1,3 @@
+//! To come.
+use crate::harness::{Test, tests};
+pub const TESTS: &[Test] = tests![];
