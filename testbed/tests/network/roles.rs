@@ -3,8 +3,9 @@
 use std::io::{self, BufRead, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use testbed::Launch;
+use testbed::{Backend, Launch, Network};
 
 /// The hidden word: be the program that is named next.
 pub const AS: &str = "--as";
@@ -27,6 +28,7 @@ pub fn play(role: &str, arguments: &[&str]) -> ExitCode {
         ("fork", []) => fork_for_ever(),
         ("print", []) => print_for_ever(),
         ("resolve", [name]) => resolve(name),
+        ("run", [backend]) => run(backend),
         ("segfault", []) => {
             nix::sys::signal::raise(nix::sys::signal::SIGSEGV).unwrap();
         }
@@ -38,6 +40,21 @@ pub fn play(role: &str, arguments: &[&str]) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// A whole run, with a program that never ends on one of its hosts.
+fn run(backend: &str) {
+    testbed::enter().unwrap();
+    let backend = match backend {
+        "tap" => Backend::Tap,
+        _ => Backend::Pkt,
+    };
+    let net = Network::lan().backend(backend).up().unwrap();
+    let host = net.host("Kongming20").unwrap();
+    let program = host.start_program(role("sleep")).unwrap();
+    let limit = Duration::from_secs(10);
+    program.wait_line("sleeping", limit).unwrap();
+    sleep_for_ever();
 }
 
 fn sleep_for_ever() {

@@ -1,0 +1,34 @@
+//! The mistake: the standard library listens, with a backlog of its own.
+//!
+//! Usage: backlog ADDRESS:PORT BACKLOG
+//! See also: listen(2), tcp(7): tcp_abort_on_overflow; ss(8)
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener};
+
+use anyhow::Context;
+
+const USAGE: &str = "usage: backlog ADDRESS:PORT BACKLOG";
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let address: SocketAddr =
+        args.next().context(USAGE)?.parse().context("parse ADDRESS:PORT")?;
+    let backlog: i32 =
+        args.next().context(USAGE)?.parse().context("parse BACKLOG")?;
+
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("bind {address}, backlog {backlog}"))?;
+    println!("listening on {}", listener.local_addr().context("getsockname")?);
+
+    // Until then the kernel alone serves the port.
+    wait_for_end_of_input().context("read standard input")?;
+    println!("stopping");
+    Ok(())
+}
+
+/// Sleeps until whoever started this program closes its standard input.
+fn wait_for_end_of_input() -> std::io::Result<()> {
+    std::io::stdin().read_to_end(&mut Vec::new())?;
+    Ok(())
+}

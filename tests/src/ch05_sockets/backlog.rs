@@ -1,0 +1,254 @@
+//! Grades `backlog`: the queue is as long as `listen` was told, and stays full.
+//!
+//! One client after another fills the queue. The last that finds room has its
+//! final ACK held by the wire until another has taken that place: its ACK comes
+//! too late. One more knocks when the queue is full. What the kernel does to
+//! those two is the story of the page; what the program did shows in the
+//! listening socket itself, whose queues sock_diag(7) tells.
+
+use socket2::{Domain, Socket, Type};
+use std::net::SocketAddr;
+use testbed::{Profile, TcpSocket, TcpState};
+
+use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
+use crate::verdict::{Judge, Performance};
+use crate::{Grader, Mutant, Take};
+
+/// How the lab is graded.
+pub static GRADER: Grader = Grader {
+    id: "backlog",
+    pristine: include_str!("../../pristine/ch05_sockets/backlog.rs"),
+    takes: &[
+        Take { name: "modern", profile: Profile::Modern },
+        Take { name: "book", profile: Profile::Book },
+    ],
+    scenario,
+    judge,
+    mutants: &[
+        Mutant {
+            name: "standard_listener",
+            cause: "backlog-ignored",
+            mistake: "the backlog that was asked for never reached listen(2): \
+                      the standard library's TcpListener::bind has its own",
+        },
+        Mutant {
+            name: "one_less",
+            cause: "backlog-less-one",
+            mistake: "Linux lets backlog+1 connections wait; that is no \
+                      reason to ask for one less",
+        },
+        Mutant {
+            name: "accepts_in_background",
+            cause: "accepts",
+            mistake: "something accepts the connections: the queue was empty \
+                      again before it could be full",
+        },
+        Mutant {
+            name: "listener_dropped",
+            cause: "not-listening",
+            mistake: "the listener was closed: a value that goes out of scope \
+                      is dropped, and with a socket that means close(2)",
+        },
+    ],
+    alternatives: &[],
+};
+
+fn scenario(stage: &mut Stage) -> Result<(), Halt> {
+    let address = stage.address(KONGMING)?;
+    let drawn = stage.draw.count(2..=6).to_string();
+    let backlog = stage.values.first().cloned().unwrap_or(drawn);
+    stage.fact("address", address.to_string());
+    stage.fact("backlog", &backlog);
+
+    let args = [address.to_string(), backlog.clone()];
+    let server = stage.start("backlog", KONGMING, args)?;
+    stage.line(server, "listening on ")?;
+    let sockets = stage.net.host(KONGMING)?.tcp_sockets()?;
+    stage.fact("listening", &sockets);
+    let Some(found) = listener(&sockets).map(|s| s.send_queue) else {
+        return Err(Halt::Missed("waited for a listening socket".into()));
+    };
+    if found.to_string() != backlog {
+        return Err(Halt::Missed(format!(
+            "waited for a listener of backlog {backlog}, had one of {found}"
+        )));
+    }
+    let mut clients = Clients { address, sockets: Vec::new() };
+    fill(stage, &mut clients, found as usize)?;
+    if stage.story {
+        wait_for_the_timers(stage, clients.sockets.len())?;
+    }
+    stage.step(KONGMING, "end of the program's input")?;
+    stage.close_stdin(server);
+    stage.end(server)
+}
+
+/// Fills the queue, is late for it, and knocks at it.
+fn fill(
+    stage: &mut Stage,
+    clients: &mut Clients,
+    backlog: usize,
+) -> Result<(), Halt> {
+    for _ in 0..backlog {
+        clients.connect(stage)?;
+    }
+    let hold = stage.net.wire().arm("hold ack from ernest-laptop")?;
+    clients.connect(stage)?;
+    let late = clients.sockets.len();
+    stage.frames("ack from ernest-laptop", late)?;
+    stage.step("wire", format!("holds the ACK of client {late}"))?;
+    // Linux lets one more wait than the backlog says.
+    clients.connect(stage)?;
+    stage.sockets(KONGMING, "a full queue", |sockets| {
+        listener(sockets).is_some_and(|s| s.receive_queue as usize > backlog)
+            || count(sockets, TcpState::Established) > backlog
+    })?;
+    stage.step(KONGMING, "the queue is full")?;
+    stage.net.wire().release(&hold)?;
+    stage.step("wire", format!("lets the ACK of client {late} go"))?;
+    clients.knock(stage)?;
+    stage.fact("server", stage.net.host(KONGMING)?.tcp_sockets()?);
+    stage.fact("client", stage.net.host(LAPTOP)?.tcp_sockets()?);
+    Ok(())
+}
+
+/// Shows what a verdict does not wait for: the second and third SYN of the one
+/// that knocks, the SYN ACK repeated to the one that was late, and the RST that
+/// it gets instead with tcp_abort_on_overflow.
+fn wait_for_the_timers(stage: &mut Stage, clients: usize) -> Result<(), Halt> {
+    stage.frames("syn from ernest-laptop", clients + 2)?;
+    stage.frames("synack from Kongming20", clients)?;
+    let kongming = stage.net.host(KONGMING)?;
+    kongming.set_sysctl("net.ipv4.tcp_abort_on_overflow", "1")?;
+    stage.step(KONGMING, "net.ipv4.tcp_abort_on_overflow = 1")?;
+    stage.frames("rst from Kongming20", 1)
+}
+
+/// The connections that ernest-laptop has begun.
+struct Clients {
+    address: SocketAddr,
+    sockets: Vec<Socket>,
+}
+
+impl Clients {
+    /// One more, that ernest-laptop takes for established.
+    fn connect(&mut self, stage: &mut Stage) -> Result<(), Halt> {
+        self.begin(stage)?;
+        let expected = self.sockets.len();
+        stage.sockets(LAPTOP, "an ESTABLISHED connection", |sockets| {
+            count(sockets, TcpState::Established) == expected
+        })?;
+        Ok(())
+    }
+
+    /// One more, of which nothing is expected but its SYN.
+    fn knock(&mut self, stage: &mut Stage) -> Result<(), Halt> {
+        self.begin(stage)?;
+        stage.frames("syn from ernest-laptop", self.sockets.len())
+    }
+
+    fn begin(&mut self, stage: &Stage) -> Result<(), Halt> {
+        let address = self.address;
+        let number = self.sockets.len() + 1;
+        stage.step(LAPTOP, format!("client {number} connects"))?;
+        let begun = stage.net.host(LAPTOP)?.at(|| {
+            let domain = Domain::for_address(address);
+            let socket = Socket::new(domain, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            match socket.connect(&address.into()) {
+                Err(err) if err.raw_os_error() != Some(EINPROGRESS) => Err(err),
+                _ => Ok(socket),
+            }
+        })?;
+        let refused = |err| Halt::Missed(format!("connect {address}: {err}"));
+        self.sockets.push(begun.map_err(refused)?);
+        Ok(())
+    }
+}
+
+/// What a connect that does not wait answers (connect(2)).
+const EINPROGRESS: i32 = 115;
+
+fn listener(sockets: &[TcpSocket]) -> Option<&TcpSocket> {
+    sockets.iter().find(|socket| socket.state == TcpState::Listen)
+}
+
+fn count(sockets: &[TcpSocket], state: TcpState) -> usize {
+    sockets.iter().filter(|socket| socket.state == state).count()
+}
+
+fn judge(performances: &[Performance], judge: &mut Judge) {
+    for performance in performances {
+        judge.about(performance);
+        judge_one(performance, judge);
+    }
+}
+
+fn judge_one(performance: &Performance, judge: &mut Judge) {
+    let address = performance.text("address").unwrap_or_default();
+    let backlog = performance.text("backlog").unwrap_or_default();
+    let backlog: u32 = backlog.parse().unwrap_or_default();
+    if performance.trace.stdout("backlog").is_empty() {
+        return; // Nothing was claimed; what was missed is told at the end.
+    }
+
+    let at_the_line = performance.sockets("listening");
+    let found = listener(&at_the_line);
+    judge.check(
+        "not-listening",
+        "a socket listens when the program says so",
+        found.is_some_and(|socket| socket.local.to_string() == address),
+        found.map_or("no socket in LISTEN".to_string(), |socket| {
+            format!("LISTEN on {}", socket.local)
+        }),
+    );
+    let asked = found.map_or(0, |socket| socket.send_queue);
+    let cause = match asked.checked_add(1) {
+        Some(more) if more == backlog => "backlog-less-one",
+        _ => "backlog-ignored",
+    };
+    judge.check(
+        cause,
+        "the queue is as long as the argument says",
+        asked == backlog,
+        format!("backlog asked for: {backlog}; the listener's: {asked}"),
+    );
+    let full = performance.sockets("server");
+    if let Some(listener) = listener(&full) {
+        let waiting = listener.receive_queue;
+        judge.check(
+            "accepts",
+            "nobody accepts: backlog+1 connections wait",
+            waiting == backlog + 1,
+            format!("{waiting} connections wait in the queue"),
+        );
+        judge.snapshot("queue", "backlog-full", &summary(performance, backlog));
+    }
+    if performance.missed.is_some() {
+        return; // The rest of the story is not there to be judged.
+    }
+    let lines =
+        [format!("listening on {address}"), "stopping".to_string()];
+    judge.printed("output", performance, "backlog", &lines);
+    judge.ended_well(performance, "backlog");
+}
+
+/// Who is in which state, with the backlog as N.
+fn summary(performance: &Performance, backlog: u32) -> String {
+    let relative = |count: usize| match count as i64 - i64::from(backlog) {
+        _ if count < 2 => count.to_string(),
+        0 => "N".to_string(),
+        more => format!("N{more:+}"),
+    };
+    let mut text = String::new();
+    for (fact, host) in [("server", KONGMING), ("client", LAPTOP)] {
+        let sockets = performance.sockets(fact);
+        for state in
+            [TcpState::Listen, TcpState::SynSent, TcpState::SynRecv, TcpState::Established]
+        {
+            let count = relative(count(&sockets, state));
+            text.push_str(&format!("{host:<14} {state:<12} {count}\n"));
+        }
+    }
+    text
+}

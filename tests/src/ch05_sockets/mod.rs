@@ -1,0 +1,4 @@
+//! Chapter 5: the socket API.
+
+pub mod backlog;
+pub mod byteorder;

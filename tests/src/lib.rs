@@ -1,0 +1,88 @@
+//! Graders: for each lab a scenario, and what must come of it.
+//!
+//! A grader runs a program on the hosts of a network of its own, with a peer
+//! and a wire that do what the scenario says, and judges what was seen: frames,
+//! socket states, output, exit. It cannot see whose program it judges; the
+//! cause of a failure comes from evidence alone.
+//!
+//! Modules, in reading order; each uses those above it:
+//!
+//! - [`catalogue`]: which labs there are
+//! - [`subject`]: whose program is judged, and where its source is
+//! - [`compile`]: from that source to a binary
+//! - [`stage`]: a scenario in its process: the network, programs, waiting
+//! - [`perform`]: that process seen from outside: started, heard, ended
+//! - [`verdict`]: named checks with evidence; a cause
+//! - [`snapshot`]: a run's text against the recorded one
+//! - one module a chapter: the graders
+//! - [`grade`]: a subject in, a verdict out
+
+pub mod catalogue;
+pub mod compile;
+pub mod perform;
+pub mod snapshot;
+pub mod stage;
+pub mod subject;
+pub mod verdict;
+
+mod ch03_tcp;
+mod ch05_sockets;
+mod sys;
+
+pub mod grade;
+
+use stage::{Halt, Stage};
+use testbed::Profile;
+use verdict::{Judge, Performance};
+
+/// All there is to know about a lab's grading.
+pub struct Grader {
+    /// The lab's name.
+    pub id: &'static str,
+    /// The stub as it was shipped: a file equal to it is not started.
+    pub pristine: &'static str,
+    /// The performances that a verdict is made of, side by side. `lab run`
+    /// shows the first of the profile that is asked for.
+    pub takes: &'static [Take],
+    /// What happens, in a process of its own with the network up.
+    pub scenario: fn(&mut Stage) -> Result<(), Halt>,
+    /// What must have come of it.
+    pub judge: fn(&[Performance], &mut Judge),
+    /// Known mistakes: programs that must be refused.
+    pub mutants: &'static [Mutant],
+    /// Right programs written differently: they must pass.
+    pub alternatives: &'static [&'static str],
+}
+
+/// One way to play a scenario.
+pub struct Take {
+    /// Its name, for the scenario, the evidence and the snapshot.
+    pub name: &'static str,
+    /// How the kernel behaves.
+    pub profile: Profile,
+}
+
+/// A known mistake.
+pub struct Mutant {
+    /// The name of its file in `mutants/CHAPTER/LAB/`.
+    pub name: &'static str,
+    /// The cause by which the grader must refuse it; no two have the same.
+    pub cause: &'static str,
+    /// The mistake in a sentence, for who has made it.
+    pub mistake: &'static str,
+}
+
+/// The graders, in the order of the catalogue.
+pub static GRADERS: &[&Grader] = &[
+    &ch03_tcp::handshake::GRADER,
+    &ch05_sockets::byteorder::GRADER,
+    &ch05_sockets::backlog::GRADER,
+];
+
+/// What every program with graders in it does first, before any thread: plays
+/// a scenario, if that is what this process was started for, and settles how
+/// snapshots are compared.
+pub fn first_of_all() {
+    perform::play_if_asked();
+    snapshot::settle_environment();
+}

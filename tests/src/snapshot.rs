@@ -1,0 +1,84 @@
+//! A run's text against the recorded one, by insta.
+
+use std::cell::Cell;
+use std::fs;
+use std::panic::{self, AssertUnwindSafe};
+use std::path::PathBuf;
+use std::sync::Once;
+
+use insta::Settings;
+
+use crate::sys;
+use crate::verdict::{Judge, side_by_side};
+
+/// How insta behaves in every program of ours, unless its user says otherwise:
+/// it never writes beside the snapshots, and reports only through us.
+pub(crate) fn settle_environment() {
+    for (name, value) in [
+        ("INSTA_UPDATE", "no"),
+        ("INSTA_OUTPUT", "none"),
+        ("INSTA_WORKSPACE_ROOT", env!("CARGO_MANIFEST_DIR")),
+    ] {
+        // SAFETY: `first_of_all` runs before the first thread.
+        unsafe { sys::set_default(name, value) };
+    }
+}
+
+impl Judge {
+    /// The normalised run must be the recorded one, `snapshots/NAME.snap`.
+    pub fn snapshot(&mut self, cause: &str, name: &str, text: &str) -> bool {
+        let same = matches(name, text);
+        let evidence = if same {
+            String::new()
+        } else {
+            let recorded = recorded(name);
+            let expected: Vec<&str> = recorded.lines().collect();
+            let actual: Vec<&str> = text.lines().collect();
+            side_by_side(&expected, &actual)
+        };
+        self.check(cause, "the run is the recorded one", same, evidence)
+    }
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("snapshots")
+}
+
+/// insta reports a difference by a panic, which is an answer here.
+fn matches(name: &str, text: &str) -> bool {
+    let mut settings = Settings::clone_current();
+    settings.set_snapshot_path(directory());
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    let compare = || settings.bind(|| insta::assert_snapshot!(name, text));
+    quietly(|| panic::catch_unwind(AssertUnwindSafe(compare)).is_ok())
+}
+
+/// The recorded text, for the evidence; empty where none is recorded.
+fn recorded(name: &str) -> String {
+    let file = directory().join(format!("{name}.snap"));
+    let text = fs::read_to_string(file).unwrap_or_default();
+    // `---`, insta's own notes, `---`, the text.
+    text.splitn(3, "---\n").nth(2).unwrap_or_default().to_string()
+}
+
+thread_local! {
+    static QUIET: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `f` without the message that a panic of this thread would print.
+fn quietly<T>(f: impl FnOnce() -> T) -> T {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                loud(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = f();
+    QUIET.set(false);
+    result
+}

@@ -1,0 +1,279 @@
+//! What a grader says: named checks with evidence, and for a failure its cause.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use testbed::trace::What;
+use testbed::{Exit, TcpSocket, Trace};
+
+/// One performance of a scenario: everything that was seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Performance {
+    /// Which take it was.
+    pub take: String,
+    /// What happened.
+    pub trace: Trace,
+    /// How each program ended; `None`: it had to be killed at the end.
+    pub exits: BTreeMap<String, Option<Exit>>,
+    /// What the scenario drew and measured, by name.
+    pub facts: BTreeMap<String, Value>,
+    /// What it waited for in vain, if anything: it then stopped there.
+    pub missed: Option<String>,
+}
+
+impl Performance {
+    /// A number that the scenario put down.
+    pub fn number(&self, fact: &str) -> Option<u64> {
+        self.facts.get(fact)?.as_u64()
+    }
+
+    /// A text that the scenario put down.
+    pub fn text(&self, fact: &str) -> Option<&str> {
+        self.facts.get(fact)?.as_str()
+    }
+
+    /// Sockets that the scenario put down.
+    pub fn sockets(&self, fact: &str) -> Vec<TcpSocket> {
+        let value = self.facts.get(fact).cloned().unwrap_or_default();
+        serde_json::from_value(value).unwrap_or_default()
+    }
+}
+
+/// A grader's word on one subject.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Verdict {
+    /// The lab's name.
+    pub lab: String,
+    /// Whose program it was.
+    pub subject: String,
+    /// The word.
+    pub verdict: Word,
+    /// For a failure, the first failed check's cause: a stable short name.
+    pub cause: Option<String>,
+    /// The checks, in the order of the story.
+    pub checks: Vec<Check>,
+    /// What it took, without the compiler.
+    pub millis: u64,
+    /// Replays the run.
+    pub seed: u64,
+    /// The known mistake that the run looks like.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub looks_like: Option<String>,
+}
+
+/// The possible verdicts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Word {
+    /// Right.
+    Pass,
+    /// Wrong, and the cause says why.
+    Fail,
+    /// The file is the stub as it was shipped.
+    NotStarted,
+    /// The network lost a frame by itself: the run says nothing.
+    Void,
+    /// This machine cannot run it; the one check says what to do.
+    CannotRun,
+}
+
+impl fmt::Display for Word {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Word::Pass => "pass",
+            Word::Fail => "fail",
+            Word::NotStarted => "not started",
+            Word::Void => "void",
+            Word::CannotRun => "cannot run",
+        })
+    }
+}
+
+/// One thing that had to be so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// What had to be so, as a sentence about the program.
+    pub name: String,
+    /// Was it?
+    pub ok: bool,
+    /// What was seen.
+    pub evidence: String,
+}
+
+/// Collects the checks of one verdict.
+#[derive(Debug, Default)]
+pub struct Judge {
+    /// The checks so far.
+    pub checks: Vec<Check>,
+    /// The cause of the first that failed.
+    pub cause: Option<String>,
+    take: String,
+}
+
+impl Judge {
+    /// From here on the checks are about this take.
+    pub fn about(&mut self, performance: &Performance) {
+        self.take = performance.take.clone();
+    }
+
+    /// Adds a check. `cause` is what it means if it is the first to fail.
+    pub fn check(
+        &mut self,
+        cause: &str,
+        name: &str,
+        ok: bool,
+        evidence: impl Into<String>,
+    ) -> bool {
+        let name = match self.take.as_str() {
+            "" => name.to_string(),
+            take => format!("{name} ({take})"),
+        };
+        self.checks.push(Check { name, ok, evidence: evidence.into() });
+        if !ok && self.cause.is_none() {
+            self.cause = Some(cause.to_string());
+        }
+        ok
+    }
+
+    /// Have all checks so far been passed?
+    pub fn content(&self) -> bool {
+        self.cause.is_none()
+    }
+
+    /// `program` printed exactly these lines.
+    pub fn printed(
+        &mut self,
+        cause: &str,
+        performance: &Performance,
+        program: &str,
+        expected: &[String],
+    ) -> bool {
+        let printed = performance.trace.stdout(program);
+        let evidence = side_by_side(expected, &printed);
+        let name = format!("{program} prints what the stub asks for");
+        self.check(cause, &name, expected == printed, evidence)
+    }
+
+    /// `program` ended by itself, with status 0.
+    pub fn ended_well(
+        &mut self,
+        performance: &Performance,
+        program: &str,
+    ) -> bool {
+        let exit = performance.exits.get(program).copied().flatten();
+        let said = performance.trace.stderr(program).join("\n");
+        let (cause, evidence) = match exit {
+            None => ("never-ended", "it was still running".to_string()),
+            Some(exit) => ("exit-status", format!("{exit}\n{said}")),
+        };
+        let ok = exit.is_some_and(Exit::is_success);
+        let name = format!("{program} ends by itself, with status 0");
+        self.check(cause, &name, ok, evidence.trim_end())
+    }
+
+    /// There is something to judge: no program stopped at its `todo!`, and none
+    /// printed without end.
+    pub(crate) fn is_a_try(&mut self, performance: &Performance) -> bool {
+        self.about(performance);
+        performance.exits.iter().all(|(program, exit)| {
+            let stderr = performance.trace.stderr(program).join("\n");
+            let todo = stderr.contains("not yet implemented");
+            if todo {
+                let name = format!("{program} gets past its `todo!`");
+                self.check("todo-reached", &name, false, stderr);
+            }
+            let flood = *exit == Some(Exit::TooMuchOutput);
+            if flood {
+                let name = format!("{program} stops printing");
+                let evidence = Exit::TooMuchOutput.to_string();
+                self.check("prints-without-end", &name, false, evidence);
+            }
+            !todo && !flood
+        })
+    }
+
+    /// The last check of every performance: the scenario was not left waiting.
+    /// What a grader knows to be a mistake has its own check before.
+    pub(crate) fn went_to_its_end(&mut self, performance: &Performance) {
+        self.about(performance);
+        let name = "the run goes as the scenario says";
+        let Some(missed) = &performance.missed else {
+            self.check("deadline", name, true, "");
+            return;
+        };
+        let stuck = performance.exits.values().any(Option::is_none);
+        let cause = if stuck { "deadline" } else { "stopped-early" };
+        let evidence = format!("{missed}\n{}", describe_ends(performance));
+        self.check(cause, name, false, evidence);
+    }
+}
+
+impl Performance {
+    /// The TCP segments and the states beside them, without clock and ports.
+    pub fn segments(&self) -> String {
+        let Ok(mut trace) = self.trace.select("tcp") else {
+            return String::new();
+        };
+        trace.events.retain(|event| matches!(event.what, What::Frame(_)));
+        trace.to_text()
+    }
+}
+
+/// How every program ended and the last that it said.
+fn describe_ends(performance: &Performance) -> String {
+    let lines = performance.exits.iter().map(|(program, exit)| {
+        let end = match exit {
+            None => "was still running".to_string(),
+            Some(exit) => format!("ended with {exit}"),
+        };
+        let said = performance.trace.stderr(program);
+        let said = said.last().map_or(String::new(), |last| format!(": {last}"));
+        format!("{program} {end}{said}")
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// Expected and actual lines, the first difference marked with `>`.
+pub fn side_by_side<A: AsRef<str>, B: AsRef<str>>(
+    expected: &[A],
+    actual: &[B],
+) -> String {
+    let width = expected.iter().map(|line| line.as_ref().chars().count());
+    let width = width.max().unwrap_or(0).max("expected".len());
+    let mut text = format!("  {:<width$}   actual", "expected");
+    let mut marked = false;
+    for at in 0..expected.len().max(actual.len()) {
+        let want = expected.get(at).map_or("", |line| line.as_ref());
+        let got = actual.get(at).map_or("", |line| line.as_ref());
+        let differs = want != got && !marked;
+        marked |= differs;
+        let mark = if differs { '>' } else { ' ' };
+        text.push_str(&format!("\n{mark} {want:<width$} | {got}"));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_marked() {
+        let text = side_by_side(&["one", "two", "x"], &["one", "three"]);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[1], "  one      | one");
+        assert_eq!(lines[2], "> two      | three");
+        assert_eq!(lines[3], "  x        | ");
+    }
+
+    #[test]
+    fn the_cause_is_that_of_the_first_failure() {
+        let mut judge = Judge::default();
+        judge.check("a", "first", true, "");
+        judge.check("b", "second", false, "");
+        judge.check("c", "third", false, "");
+        assert_eq!(judge.cause.as_deref(), Some("b"));
+    }
+}
