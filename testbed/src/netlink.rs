@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
     NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader,
@@ -138,15 +139,68 @@ pub(crate) fn counters(name: &str) -> Result<Stats64> {
     stats.ok_or_else(|| Error::new(format!("{call}: no counters")))
 }
 
-/// Whether the kernel has noticed the interface's carrier (IFF_RUNNING).
-pub(crate) fn is_running(name: &str) -> Result<bool> {
-    let call = format!("RTM_GETLINK {name}");
-    let message = RouteNetlinkMessage::GetLink(link(name)?);
-    match request(message, NLM_F_REQUEST, &call)? {
-        Some(RouteNetlinkMessage::NewLink(link)) => {
-            Ok(link.header.flags.contains(LinkFlags::Running))
+/// Some interfaces of one network namespace: that of the thread that opened
+/// it, wherever it is used from later.
+pub(crate) struct Links {
+    socket: Socket,
+    indices: Vec<u32>,
+}
+
+impl Links {
+    pub(crate) fn open(names: &[String]) -> Result<Links> {
+        let indices = names.iter().map(|name| index(name));
+        Ok(Links {
+            indices: indices.collect::<Result<_>>()?,
+            socket: open_route()?,
+        })
+    }
+
+    /// Waits until the kernel has noticed that each has a carrier, or has none
+    /// (IFF_RUNNING), and has acted on it; `false`: not within `limit`.
+    ///
+    /// That is the work of a thread of the kernel's, some time later. Until it
+    /// is done a device may drop what it is given, in silence.
+    pub(crate) fn wait_for_carrier(
+        &self,
+        on: bool,
+        limit: Duration,
+    ) -> Result<bool> {
+        let deadline = Instant::now() + limit;
+        for index in &self.indices {
+            while self.is_running(*index)? != on {
+                if Instant::now() > deadline {
+                    return Ok(false);
+                }
+                // There is no event for it that costs less than asking again.
+                std::thread::sleep(Duration::from_micros(100));
+            }
+            // One more call that takes the kernel's lock (RTNL): the carrier's
+            // work, which holds it, is then done.
+            self.set_nothing(*index)?;
         }
-        _ => Err(Error::new(format!("{call}: no link in the answer"))),
+        Ok(true)
+    }
+
+    fn is_running(&self, index: u32) -> Result<bool> {
+        let call = format!("RTM_GETLINK {index}");
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        let message = RouteNetlinkMessage::GetLink(link);
+        match request_on(&self.socket, message, NLM_F_REQUEST, &call)? {
+            Some(RouteNetlinkMessage::NewLink(link)) => {
+                Ok(link.header.flags.contains(LinkFlags::Running))
+            }
+            _ => Err(Error::new(format!("{call}: no link in the answer"))),
+        }
+    }
+
+    fn set_nothing(&self, index: u32) -> Result<()> {
+        let call = format!("RTM_NEWLINK {index}");
+        let mut link = LinkMessage::default();
+        link.header.index = index;
+        let message = RouteNetlinkMessage::SetLink(link);
+        request_on(&self.socket, message, NLM_F_REQUEST | NLM_F_ACK, &call)?;
+        Ok(())
     }
 }
 
@@ -199,8 +253,21 @@ fn request(
     flags: u16,
     call: &str,
 ) -> Result<Option<RouteNetlinkMessage>> {
+    request_on(&open_route()?, message, flags, call)
+}
+
+fn open_route() -> Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE).call("socket NETLINK_ROUTE")?;
     socket.bind_auto().call("bind NETLINK_ROUTE")?;
+    Ok(socket)
+}
+
+fn request_on(
+    socket: &Socket,
+    message: RouteNetlinkMessage,
+    flags: u16,
+    call: &str,
+) -> Result<Option<RouteNetlinkMessage>> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     let mut message =

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::draw::Draw;
 use crate::error::{Call, Error, Result};
 use crate::host::{Character, Host};
+use crate::netlink::Links;
 use crate::profile::Profile;
 use crate::recorder::Recorder;
 use crate::sampler::Sampler;
@@ -253,8 +254,11 @@ impl Network {
         for host in &hosts {
             configure(host)?;
         }
+        let links = links(&hosts)?;
         if backend == Backend::Pkt {
-            wait_for_carrier(&hosts)?;
+            for (host, links) in &links {
+                wait_for_carrier(host, links)?;
+            }
         }
         let sampler = if self.states {
             Some(Sampler::new(watched(&hosts)?, recorder.clone()))
@@ -262,7 +266,7 @@ impl Network {
             None
         };
         let capture = self.capture.then(|| recorder.clone());
-        let wire = Wire::start(plugs, capture, sampler)?;
+        let wire = Wire::start(plugs, links, capture, sampler)?;
         if self.states {
             for host in &mut hosts {
                 host.sample_with(wire.sampling());
@@ -412,33 +416,26 @@ fn configure(host: &Host) -> Result<()> {
     })?
 }
 
-/// veth's carrier comes from a worker of the kernel's, some time after both
-/// ends are up. Until then the device drops what it is given, in silence.
-fn wait_for_carrier(hosts: &[Host]) -> Result<()> {
-    let deadline = Instant::now() + CARRIER_PATIENCE;
-    for host in hosts {
-        for number in 0..host.spec().interfaces.len() {
-            let name = format!("eth{number}");
-            loop {
-                let asked = name.clone();
-                if host.run(move || netlink::is_running(&asked))?? {
-                    break;
-                }
-                if Instant::now() > deadline {
-                    let host = host.name();
-                    return Err(Error::new(format!(
-                        "{name} of {host} has no carrier after \
-                         {CARRIER_PATIENCE:?}"
-                    )));
-                }
-                // There is no event for it that costs less than asking again.
-                std::thread::sleep(Duration::from_micros(100));
-            }
-            // One more locked call: the carrier's work is then done.
-            host.run(move || netlink::set_up(&name, true))??;
-        }
+/// veth's carrier comes some time after both ends are up.
+fn wait_for_carrier(host: &str, links: &Links) -> Result<()> {
+    match links.wait_for_carrier(true, CARRIER_PATIENCE)? {
+        true => Ok(()),
+        false => Err(Error::new(format!(
+            "a link of {host} has no carrier after {CARRIER_PATIENCE:?}"
+        ))),
     }
-    Ok(())
+}
+
+/// Each host's name and links.
+fn links(hosts: &[Host]) -> Result<Vec<(String, Links)>> {
+    let links = hosts.iter().map(|host| {
+        let count = host.spec().interfaces.len();
+        let names: Vec<String> =
+            (0..count).map(|n| format!("eth{n}")).collect();
+        let links = host.run(move || Links::open(&names))??;
+        Ok((host.name().to_string(), links))
+    });
+    links.collect()
 }
 
 fn watched(hosts: &[Host]) -> Result<Vec<(String, Vec<IpAddr>, Inspector)>> {

@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Call, Error, Result};
+use crate::netlink::Links;
 use crate::packet::Packet;
 use crate::recorder::Recorder;
 use crate::sampler::Sampler;
@@ -35,6 +36,8 @@ const LONGEST_FRAME: usize = 65_536;
 const REORDER_PATIENCE: Duration = Duration::from_millis(200);
 /// What [`Action::Rate`] keeps: a second's worth.
 const RATE_QUEUE: Duration = Duration::from_secs(1);
+/// The kernel looks at links once a second, unless asked (`linkwatch`).
+const CARRIER_PATIENCE: Duration = Duration::from_secs(3);
 /// The station address of MLDv2 reports (RFC 3810), which a switch that snoops
 /// keeps to itself, as this wire does.
 const LISTENER_REPORTS: [u8; 6] = [0x33, 0x33, 0, 0, 0, 0x16];
@@ -57,6 +60,8 @@ pub struct Wire {
     thread: Option<JoinHandle<()>>,
     names: Vec<String>,
     counters: Arc<Counters>,
+    /// Each host's links, as its kernel sees them.
+    links: Mutex<Vec<(String, Links)>>,
     links_touched: Mutex<BTreeSet<String>>,
 }
 
@@ -87,6 +92,7 @@ enum Order {
 impl Wire {
     pub(crate) fn start(
         plugs: Vec<Plug>,
+        links: Vec<(String, Links)>,
         recorder: Option<Recorder>,
         sampler: Option<Sampler>,
     ) -> Result<Wire> {
@@ -101,6 +107,7 @@ impl Wire {
             inbox,
             counters: counters.clone(),
             cut: vec![false; plugs.len()],
+            link_down: vec![false; plugs.len()],
             carrier_was_off: vec![false; plugs.len()],
             plugs,
             rules: Vec::new(),
@@ -121,6 +128,7 @@ impl Wire {
             thread: Some(thread),
             names,
             counters,
+            links: Mutex::new(links),
             links_touched: Mutex::default(),
         })
     }
@@ -158,13 +166,24 @@ impl Wire {
         self.ask(|reply| Order::Cable(host.into(), true, reply))
     }
 
-    /// Takes a host's link down, or up again, so that its kernel notices.
+    /// Takes a host's link down, or up again; returns once its kernel has
+    /// noticed. A link that is up can be used at once.
     pub fn carrier(&self, host: &str, on: bool) -> Result<()> {
         self.check_host(host)?;
         if let Ok(mut touched) = self.links_touched.lock() {
             touched.insert(host.to_string());
         }
-        self.ask(|reply| Order::Carrier(host.into(), on, reply))?
+        self.ask(|reply| Order::Carrier(host.into(), on, reply))??;
+        let Ok(links) = self.links.lock() else { return Ok(()) };
+        for (_, links) in links.iter().filter(|(name, _)| name == host) {
+            if !links.wait_for_carrier(on, CARRIER_PATIENCE)? {
+                return Err(Error::new(format!(
+                    "{host} did not notice its carrier={on} within \
+                     {CARRIER_PATIENCE:?}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Was a link of this host ever taken down? Its kernel then drops frames,
@@ -271,6 +290,7 @@ struct Carrier {
     counters: Arc<Counters>,
     plugs: Vec<Plug>,
     cut: Vec<bool>,
+    link_down: Vec<bool>,
     carrier_was_off: Vec<bool>,
     rules: Vec<Working>,
     later: BTreeMap<(Instant, u64), Waiting>,
@@ -435,6 +455,10 @@ impl Carrier {
     ) -> Fate {
         if self.cut[from] {
             notes.push("lost: cable cut".into());
+            return Fate::Lose;
+        }
+        if self.link_down[from] {
+            notes.push("lost: link down".into());
             return Fate::Lose;
         }
         let Some(id) = self.acting_rule(from, bytes) else {
@@ -616,6 +640,12 @@ impl Carrier {
                 notes.push(format!("lost: cable of {host} cut"));
                 continue;
             }
+            // A TAP device without carrier would still take it.
+            if self.link_down[to] {
+                let host = &self.plugs[to].host;
+                notes.push(format!("lost: link of {host} down"));
+                continue;
+            }
             match self.plugs[to].port.send(bytes) {
                 Ok(()) => delivered = true,
                 Err(err) => self.failed_send(to, &err, notes),
@@ -634,12 +664,8 @@ impl Carrier {
         notes: &mut Vec<String>,
     ) {
         let host = &self.plugs[to].host;
-        if self.carrier_was_off[to] {
-            notes.push(format!("lost: link of {host} down"));
-        } else {
-            notes.push(format!("lost: write to {host}: {err}"));
-            self.losses.push(format!("a frame to {host} was lost: {err}"));
-        }
+        notes.push(format!("lost: write to {host}: {err}"));
+        self.losses.push(format!("a frame to {host} was lost: {err}"));
     }
 
     fn describe(
@@ -678,6 +704,7 @@ impl Carrier {
     fn set_carrier(&mut self, host: &str, on: bool) -> Result<()> {
         for index in self.ports_of(host) {
             self.carrier_was_off[index] = true;
+            self.link_down[index] = !on;
             self.plugs[index].port.set_carrier(on)?;
         }
         let state = if on { "up" } else { "down" };

@@ -4,6 +4,9 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::SocketError;
+
 use crate::error::{Call, Result};
 use crate::{netlink, sys};
 
@@ -78,7 +81,11 @@ impl Port for Pkt {
 
     /// Runs on the wire's thread, whose namespace holds the far ends.
     fn set_carrier(&mut self, on: bool) -> Result<()> {
-        netlink::set_up(&self.interface, on)
+        netlink::set_up(&self.interface, on)?;
+        // A device that goes down leaves ENETDOWN in the socket: the next call
+        // would fail with it, though the link may be up again by then.
+        getsockopt(&self.socket, SocketError).call("getsockopt SO_ERROR")?;
+        Ok(())
     }
 
     fn drops(&mut self) -> u64 {
