@@ -1,1 +1,76 @@
-fn main(){}
+//! `lab`: the course in a terminal.
+
+mod bench;
+mod board;
+mod check;
+mod doctor;
+mod progress;
+mod run;
+mod shell;
+mod style;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Learn how Linux servers and networks work: two real hosts, a wire that
+/// obeys, and every packet visible.
+///
+/// Without a command it shows the board and the next lab.
+#[derive(Parser)]
+#[command(name = "lab", version, bin_name = "lab")]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The board: chapters, labs, states, minutes
+    List(board::List),
+    /// Run a lab's program in its scenario and see what happened on the wire
+    Run(run::Run),
+    /// Grade labs; exit status 0 only if all of them pass
+    Check(check::CheckArgs),
+    /// A shell, or one command, on a host of a running or a fresh network
+    Shell(shell::Shell),
+    /// Try what this machine can do, and say how to cure what it cannot
+    Doctor(doctor::Doctor),
+    /// For maintainers: solutions pass, stubs are not started, mutants are
+    /// refused with their own cause
+    Verify(verify::Verify),
+    /// For maintainers: measure the testbed on this machine
+    Bench(bench::Bench),
+    /// Print a completion script for your shell
+    Completions {
+        /// The shell to complete in
+        shell: clap_complete::Shell,
+    },
+}
+
+fn main() -> ExitCode {
+    graders::first_of_all();
+    bench::play_if_asked();
+    let cli = Cli::parse();
+    let done = match cli.command {
+        None => board::show(),
+        Some(Command::List(args)) => args.run(),
+        Some(Command::Run(args)) => args.run(),
+        Some(Command::Check(args)) => args.run(),
+        Some(Command::Shell(args)) => args.run(),
+        Some(Command::Doctor(args)) => args.run(),
+        Some(Command::Verify(args)) => args.run(),
+        Some(Command::Bench(args)) => args.run(),
+        Some(Command::Completions { shell }) => {
+            let mut command = Cli::command();
+            let out = &mut std::io::stdout();
+            clap_complete::generate(shell, &mut command, "lab", out);
+            Ok(ExitCode::SUCCESS)
+        }
+    };
+    done.unwrap_or_else(|err| {
+        eprintln!("{} {err:#}", style::bad("error:"));
+        ExitCode::from(2)
+    })
+}

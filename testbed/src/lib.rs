@@ -31,6 +31,7 @@
 //! `recorder`, `sampler`, `wire`, `program`, `host`, `network`, `internet`.
 
 mod diagnosis;
+pub mod door;
 mod draw;
 mod enter;
 mod error;

@@ -579,12 +579,18 @@ impl Testbed {
     /// Everything that has happened so far.
     pub fn trace(&self) -> Result<Trace> {
         self.wire.sample()?;
-        let losses = self.losses()?;
         let mut events = self.recorder.log().events.clone();
         // A frame is written down once it is delivered, with the time at which
         // it came; what changed meanwhile stands before it in the list.
         events.sort_by_key(|event| event.t_ns);
-        Ok(Trace {
+        let not_kept = self.recorder.log().not_kept;
+        let losses = self.losses()?;
+        Ok(Trace { events, losses, not_kept, ..self.blank_trace() })
+    }
+
+    /// The trace before anything has happened: what the world is.
+    pub fn blank_trace(&self) -> Trace {
+        Trace {
             kernel: crate::kernel_release(),
             profile: self.profile.name().to_string(),
             backend: self.backend.name().to_string(),
@@ -598,10 +604,10 @@ impl Testbed {
                     addresses: host.addresses(),
                 })
                 .collect(),
-            events,
-            losses,
-            not_kept: self.recorder.log().not_kept,
-        })
+            events: Vec::new(),
+            losses: Vec::new(),
+            not_kept: 0,
+        }
     }
 
     /// Frames that were lost though nobody told the wire to lose them: in the

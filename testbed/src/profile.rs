@@ -52,6 +52,14 @@ impl Profile {
         }
     }
 
+    /// What it changes: names under /proc/sys/net.
+    pub fn settings(self) -> Vec<&'static str> {
+        match self {
+            Profile::Book => BOOK.iter().map(|row| row.0).collect(),
+            Profile::Modern => MODERN.iter().map(|row| row.0).collect(),
+        }
+    }
+
     /// What it sets: names under /proc/sys/net, and values.
     pub(crate) fn sysctls(self) -> Vec<(&'static str, &'static str)> {
         let own: Vec<_> = match self {

@@ -332,6 +332,57 @@ pub(crate) fn join(pidfd: &impl AsRawFd, kinds: c_int) -> io::Result<()> {
     Ok(())
 }
 
+/// Ignores SIGINT and SIGQUIT.
+pub(crate) fn ignore_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: ignoring a signal installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// The default again; what is ignored stays so across `execve`.
+/// Async-signal-safe.
+pub(crate) fn restore_interrupts() {
+    for signal in [libc::SIGINT, libc::SIGQUIT] {
+        // SAFETY: the default installs no handler.
+        unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Takes a descriptor that has just come with SCM_RIGHTS into possession.
+pub(crate) fn own(fd: RawFd) -> OwnedFd {
+    // SAFETY: the kernel has made it for us, and the caller has no other copy.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}
+
+/// Forks, for a child between fork and exec that has joined a PID namespace:
+/// only its own child is in there. That child returns from here; this process
+/// waits for it and ends as it did. Async-signal-safe.
+pub(crate) fn fork_and_wait() -> io::Result<()> {
+    // SAFETY: raw calls without pointers, but for the status that waitpid
+    // fills in. All descriptors are closed, so that nobody waits for this
+    // process to do anything but wait.
+    unsafe {
+        let child = cvt(libc::fork())?;
+        if child == 0 {
+            return die_with_parent();
+        }
+        close_everything();
+        ignore_interrupts();
+        let mut status = 0;
+        while libc::waitpid(child, &mut status, 0) < 0 {
+            if *libc::__errno_location() != libc::EINTR {
+                libc::_exit(1);
+            }
+        }
+        let code = match libc::WIFEXITED(status) {
+            true => libc::WEXITSTATUS(status),
+            false => 128 + libc::WTERMSIG(status),
+        };
+        libc::_exit(code)
+    }
+}
+
 /// Runs `before` in the child between fork and exec.
 pub(crate) fn pre_exec(
     command: &mut std::process::Command,

@@ -28,24 +28,47 @@ pub type Built = Result<PathBuf, String>;
 /// Cargo could not be run at all. A program that does not compile is `Ok`:
 /// with the compiler's message in it.
 pub fn build(lab: &Lab, subject: &Subject) -> anyhow::Result<Built> {
-    match subject {
-        Subject::Lab => cargo(&Package {
-            manifest: root().join("Cargo.toml"),
-            select: vec!["--package".into(), "labs".into()],
-            binary: lab.id.clone(),
-        }),
-        Subject::Solution => cargo(&Package {
-            manifest: root().join("Cargo.toml"),
-            select: vec!["--package".into(), "solutions".into()],
-            binary: format!("{}-solution", lab.id),
-        }),
-        Subject::File(_) | Subject::Mutant(_) | Subject::Alternative(_) => {
-            let source = root().join(subject.source(lab));
-            let source = fs::canonicalize(&source)
-                .with_context(|| format!("open {}", source.display()))?;
-            cargo(&package_for(&lab.id, &source)?)
+    let source = root().join(subject.source(lab));
+    let source = fs::canonicalize(&source)
+        .with_context(|| format!("open {}", source.display()))?;
+    let package = match subject {
+        Subject::Lab => in_workspace("labs", lab.id.clone()),
+        Subject::Solution => {
+            in_workspace("solutions", format!("{}-solution", lab.id))
         }
+        Subject::File(_) | Subject::Mutant(_) | Subject::Alternative(_) => {
+            package_for(&lab.id, &source)?
+        }
+    };
+    if let Some(binary) = fresh(&package, &source) {
+        return Ok(Ok(binary));
     }
+    cargo(&package)
+}
+
+fn in_workspace(package: &str, binary: String) -> Package {
+    Package {
+        manifest: root().join("Cargo.toml"),
+        select: vec!["--package".into(), package.into()],
+        binary,
+    }
+}
+
+/// The binary, if it is newer than all that it is made of: a lab is one file.
+/// To ask cargo costs a tenth of a second.
+fn fresh(package: &Package, source: &Path) -> Option<PathBuf> {
+    let time = |path: &Path| fs::metadata(path).ok()?.modified().ok();
+    let binary = target_dir().join("debug").join(&package.binary);
+    let built = time(&binary)?;
+    let parts = [
+        source,
+        &package.manifest,
+        &root().join("Cargo.toml"),
+        &root().join("Cargo.lock"),
+        &root().join("labs/Cargo.toml"),
+    ];
+    let newer = parts.iter().all(|part| time(part).is_some_and(|t| t < built));
+    newer.then_some(binary)
 }
 
 /// What cargo is asked for.

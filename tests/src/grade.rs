@@ -107,12 +107,9 @@ fn perform_all(
                     profile: take.profile,
                     backend: options.backend,
                     seed,
-                    values: Vec::new(),
-                    rules: Vec::new(),
-                    story: false,
-                    live: false,
+                    ..Request::default()
                 };
-                scope.spawn(move || perform(&request, |_| ()))
+                scope.spawn(move || perform(&request, |_, _| ()))
             })
             .collect();
         let performances = takes.into_iter().map(|take| match take.join() {

@@ -7,6 +7,7 @@
 //! carries messages, one JSON value a line.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -14,28 +15,34 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
-use testbed::{Backend, Profile};
+use testbed::door::Door;
+use testbed::trace::Event;
+use testbed::{Backend, Network, Profile, Testbed, Trace};
 
-use crate::GRADERS;
-use crate::stage::Stage;
+use crate::{GRADERS, Grader, Take};
+use crate::stage::{KONGMING, LAPTOP, Stage};
 use crate::verdict::Performance;
 
 /// The hidden first argument of a process that plays a scenario.
 const PLAY: &str = "__play";
 /// A scenario waits 10 s at most; one that has not reported by now never will.
 const HARD_DEADLINE: Duration = Duration::from_secs(30);
+/// Longer than a connection takes whose first SYN is lost.
+const PROBE_PATIENCE: Duration = Duration::from_secs(2);
 /// What a process tells of itself that the next message does not.
 const MOST_STDERR: u64 = 64 << 10;
 
 /// What is to be performed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Request {
-    /// The lab's name.
+    /// The lab's name; empty for a network where nothing is performed.
     pub lab: String,
     /// Which take of its grader.
     pub take: String,
     /// The program.
     pub binary: PathBuf,
+    /// Whether the router and the small internet are there as well.
+    pub internet: bool,
     /// How the kernel is to behave.
     pub profile: Profile,
     /// Which backend, if not what the machine has.
@@ -56,7 +63,8 @@ pub struct Request {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Message {
-    Event(testbed::trace::Event),
+    Up(Box<Trace>),
+    Event(Event),
     Performance(Box<Performance>),
     Error(Failure),
 }
@@ -98,30 +106,57 @@ impl std::fmt::Display for Failure {
 impl std::error::Error for Failure {}
 
 /// Performs a request, and calls `hear` with each event while it happens, if
-/// the request is a live one.
+/// the request is a live one; the trace is then as it was before any event.
 ///
 /// # Errors
 ///
 /// A [`Failure`] when this machine cannot run it; anything else is a bug here.
 pub fn perform(
     request: &Request,
-    mut hear: impl FnMut(&testbed::trace::Event),
+    mut hear: impl FnMut(&Trace, &Event),
 ) -> anyhow::Result<Performance> {
     let mut player = Player::start(request)?;
     let deadline = Instant::now() + HARD_DEADLINE;
+    let mut blank = None;
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        match player.messages.recv_timeout(left) {
-            Ok(Message::Event(event)) => hear(&event),
-            Ok(Message::Performance(performance)) => return Ok(*performance),
-            Ok(Message::Error(failure)) => return Err(failure.into()),
-            Err(RecvTimeoutError::Timeout) => {
-                bail!("the scenario of {} never reported", request.lab)
+        match player.next(deadline, &request.lab)? {
+            Message::Up(trace) => blank = Some(trace),
+            Message::Event(event) => {
+                if let Some(blank) = &blank {
+                    hear(blank, &event);
+                }
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                let said = player.last_words();
-                bail!("the scenario of {} broke off: {said}", request.lab)
+            Message::Performance(performance) => return Ok(*performance),
+            Message::Error(failure) => return Err(failure.into()),
+        }
+    }
+}
+
+/// A network that is up and where nothing is performed, until it is dropped.
+pub struct Idle {
+    _player: Player,
+    /// The trace before anything has happened: what the world is.
+    pub blank: Trace,
+    /// The process that holds it; its door has this number.
+    pub pid: u32,
+}
+
+impl Idle {
+    /// Brings a network up, for a shell on its hosts.
+    ///
+    /// # Errors
+    ///
+    /// As [`perform`].
+    pub fn start(request: &Request) -> anyhow::Result<Idle> {
+        let mut player = Player::start(request)?;
+        let deadline = Instant::now() + HARD_DEADLINE;
+        match player.next(deadline, "an idle network")? {
+            Message::Up(blank) => {
+                let pid = player.process.id();
+                Ok(Idle { _player: player, blank: *blank, pid })
             }
+            Message::Error(failure) => Err(failure.into()),
+            other => bail!("an idle network reported {other:?}"),
         }
     }
 }
@@ -157,6 +192,21 @@ impl Player {
             }
         });
         Ok(Player { process, messages })
+    }
+
+    /// The next message, or why there is none.
+    fn next(&mut self, deadline: Instant, who: &str) -> anyhow::Result<Message> {
+        let left = deadline.saturating_duration_since(Instant::now());
+        match self.messages.recv_timeout(left) {
+            Ok(message) => Ok(message),
+            Err(RecvTimeoutError::Timeout) => {
+                bail!("the scenario of {who} never reported")
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                let said = self.last_words();
+                bail!("the scenario of {who} broke off: {said}")
+            }
+        }
     }
 
     fn last_words(&mut self) -> String {
@@ -203,20 +253,30 @@ fn play() -> anyhow::Result<()> {
 
 /// Reports before the network comes down: that takes longer than the run.
 fn perform_here(request: &Request) -> testbed::Result<()> {
-    let unknown = |what: &str| testbed::Error::new(format!("no {what}"));
-    let grader = GRADERS
-        .iter()
-        .find(|grader| grader.id == request.lab)
-        .ok_or_else(|| unknown(&format!("grader for {}", request.lab)))?;
-    let take = grader
-        .takes
-        .iter()
-        .find(|take| take.name == request.take)
-        .ok_or_else(|| unknown(&format!("take {}", request.take)))?;
+    // Doors belong to the outside.
+    let label =
+        if request.lab.is_empty() { "shell" } else { request.lab.as_str() };
+    let door = if request.live { Some(Door::build(label)?) } else { None };
     testbed::enter()?;
     end_when_nobody_waits();
-    let mut stage = Stage::set(request)?;
-    stage.take = take.name;
+    if request.lab.is_empty() {
+        let net = network(request).up()?;
+        let _servers = if request.internet {
+            Some(testbed::internet::serve(&net)?)
+        } else {
+            None
+        };
+        if request.take == "probe" {
+            probe(&net)?;
+        }
+        announce(&net, door)?;
+        loop {
+            std::thread::park();
+        }
+    }
+    let (grader, take) = find(request)?;
+    let mut stage = Stage::set(network(request), request, take.name)?;
+    announce(&stage.net, door)?;
     let follower = request.live.then(|| {
         stage.net.follow(|event| report(&Message::Event(event.clone())))
     });
@@ -225,6 +285,59 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
     drop(follower); // After the last event.
     report(&Message::Performance(Box::new(performance)));
     Ok(())
+}
+
+/// Opens a connection between the hosts, over IPv4 and over IPv6.
+fn probe(net: &Testbed) -> testbed::Result<()> {
+    let (laptop, server) = (net.host(LAPTOP)?, net.host(KONGMING)?);
+    for ip in std::iter::once(server.ip()).chain(server.ip6()) {
+        let address = SocketAddr::new(ip, 2000);
+        let failed = |call: &str, err| {
+            testbed::Error::from_call(format!("{call} {address}"), err)
+        };
+        let listener = server
+            .at(|| TcpListener::bind(address))?
+            .map_err(|err| failed("bind", err))?;
+        laptop
+            .at(|| TcpStream::connect_timeout(&address, PROBE_PATIENCE))?
+            .map_err(|err| failed("connect", err))?;
+        drop(listener);
+    }
+    server.tcp_sockets()?;
+    Ok(())
+}
+
+fn network(request: &Request) -> Network {
+    let network =
+        if request.internet { Network::internet() } else { Network::lan() };
+    let network = network.profile(request.profile).seed(request.seed);
+    match request.backend {
+        Some(backend) => network.backend(backend),
+        None => network,
+    }
+}
+
+/// Says that the network is up, and opens its door.
+fn announce(net: &Testbed, door: Option<Door>) -> testbed::Result<()> {
+    if let Some(door) = door {
+        door.open(net)?;
+        report(&Message::Up(Box::new(net.blank_trace())));
+    }
+    Ok(())
+}
+
+fn find(request: &Request) -> testbed::Result<(&'static Grader, &'static Take)> {
+    let found = GRADERS
+        .iter()
+        .find(|grader| grader.id == request.lab)
+        .and_then(|grader| {
+            let mut takes = grader.takes.iter();
+            Some((*grader, takes.find(|take| take.name == request.take)?))
+        });
+    found.ok_or_else(|| {
+        let Request { lab, take, .. } = request;
+        testbed::Error::new(format!("no grader for {lab}, take `{take}`"))
+    })
 }
 
 /// Ends this process, and so every process of the run, once standard input is

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use testbed::{Draw, Exit, Launch, Network, Program, TcpSocket, Testbed};
 
+use crate::perform::Request;
 use crate::verdict::Performance;
 
 /// The host that connects.
@@ -60,14 +61,12 @@ pub struct Stage {
 pub struct Role(usize);
 
 impl Stage {
-    /// Brings the two hosts up.
-    pub(crate) fn set(request: &crate::perform::Request) -> testbed::Result<Stage> {
-        let mut network = Network::lan()
-            .profile(request.profile)
-            .seed(request.seed);
-        if let Some(backend) = request.backend {
-            network = network.backend(backend);
-        }
+    /// Brings the hosts up and arms the rules of the request.
+    pub(crate) fn set(
+        network: Network,
+        request: &Request,
+        take: &'static str,
+    ) -> testbed::Result<Stage> {
         let net = network.up()?;
         for rule in &request.rules {
             net.wire().arm(rule)?;
@@ -76,7 +75,7 @@ impl Stage {
         Ok(Stage {
             net,
             draw,
-            take: "",
+            take,
             values: request.values.clone(),
             story: request.story,
             binary: request.binary.clone(),

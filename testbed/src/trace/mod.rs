@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::packet::Packet;
 use crate::sockets::TcpState;
 
+pub use text::Painter;
 pub use view::{SegmentView, View};
 
 /// A whole run: what the world was, and what happened in it.

@@ -42,50 +42,11 @@ impl Trace {
     }
 
     fn render(&self, clock: bool) -> String {
-        let mut text = String::new();
-        let mut view = View::new();
-        let (left, right) = self.pair();
-        let margin = if clock { " ".repeat(10) } else { String::new() };
-        let gap = (STATE + ARROW + 2).saturating_sub(left.len());
-        line(&mut text, &format!("{margin}{left}{}{right}", " ".repeat(gap)));
-        let several = self.connections() > 1;
+        let mut painter = Painter::new(self, clock);
+        painter.several = self.connections() > 1;
+        let mut text = painter.header();
         for event in &self.events {
-            let stamp = match clock {
-                true => format!("{:>8.3}  ", event.t_ns as f64 / 1e6),
-                false => String::new(),
-            };
-            match &event.what {
-                What::Frame(frame) => {
-                    let what = self.caption(frame, &mut view, several);
-                    let drawn = draw(event, frame, &what, &left, &right);
-                    line(&mut text, &format!("{stamp}{drawn}"));
-                    for note in &frame.wire {
-                        let indent = " ".repeat(STATE + 2);
-                        line(&mut text, &format!("{margin}{indent}^ {note}"));
-                    }
-                }
-                What::Output(out) => {
-                    let said = self.without_ports(&out.line);
-                    let host = &event.host;
-                    line(&mut text, &format!("{stamp}{host} prints: {said}"));
-                }
-                What::Step { text: step } => {
-                    let step = self.without_ports(step);
-                    line(
-                        &mut text,
-                        &format!("{stamp}[{}: {step}]", event.host),
-                    );
-                }
-                // Between segments only a listener is worth a line; the rest
-                // stands beside the segments.
-                What::State(change) => {
-                    if change.peer.port() == 0 && change.from.is_none() {
-                        let state = change.to.name();
-                        let drawn = place(&event.host, state, &left);
-                        line(&mut text, &format!("{stamp}{drawn}"));
-                    }
-                }
-            }
+            text.push_str(&painter.paint(self, event));
         }
         for loss in &self.losses {
             line(&mut text, &format!("VOID: {loss}, and nobody asked for it"));
@@ -118,17 +79,6 @@ impl Trace {
         numbers.max().unwrap_or(0)
     }
 
-    fn caption(&self, frame: &Frame, view: &mut View, several: bool) -> String {
-        let Some(segment) = view.segment(self, frame) else {
-            return frame.packet().describe(&|address| self.name_of(address));
-        };
-        let mut caption = segment.summary();
-        if several {
-            caption = format!("#{} {caption}", segment.connection);
-        }
-        caption
-    }
-
     /// Writes `host:PORT` for each `address:number` of this network.
     fn without_ports(&self, said: &str) -> String {
         let mut text = said.to_string();
@@ -143,6 +93,92 @@ impl Trace {
             }
         }
         text
+    }
+}
+
+/// Draws events one by one, as they happen or afterwards.
+pub struct Painter {
+    left: String,
+    right: String,
+    clock: bool,
+    several: bool,
+    view: View,
+}
+
+impl Painter {
+    /// For a trace that may still be empty but for its hosts. With `clock`
+    /// each line begins with its milliseconds, and output keeps its ports.
+    pub fn new(trace: &Trace, clock: bool) -> Painter {
+        let (left, right) = trace.pair();
+        Painter { left, right, clock, several: false, view: View::new() }
+    }
+
+    /// The names of the two hosts, each above its column.
+    pub fn header(&self) -> String {
+        let margin = self.margin();
+        let gap = (STATE + ARROW + 2).saturating_sub(self.left.len());
+        let gap = " ".repeat(gap);
+        let mut text = String::new();
+        line(&mut text, &format!("{margin}{}{gap}{}", self.left, self.right));
+        text
+    }
+
+    /// The lines of one event; none for what stands beside the segments.
+    pub fn paint(&mut self, trace: &Trace, event: &Event) -> String {
+        let mut text = String::new();
+        let stamp = match self.clock {
+            true => format!("{:>8.3}  ", event.t_ns as f64 / 1e6),
+            false => String::new(),
+        };
+        let plain = |said: &str| match self.clock {
+            true => said.to_string(),
+            false => trace.without_ports(said),
+        };
+        match &event.what {
+            What::Frame(frame) => {
+                let what = self.caption(trace, frame);
+                let drawn = draw(event, frame, &what, &self.left, &self.right);
+                line(&mut text, &format!("{stamp}{drawn}"));
+                for note in &frame.wire {
+                    let indent = " ".repeat(STATE + 2);
+                    let margin = self.margin();
+                    line(&mut text, &format!("{margin}{indent}^ {note}"));
+                }
+            }
+            What::Output(out) => {
+                let said = plain(&out.line);
+                let host = &event.host;
+                line(&mut text, &format!("{stamp}{host} prints: {said}"));
+            }
+            What::Step { text: step } => {
+                let step = plain(step);
+                line(&mut text, &format!("{stamp}[{}: {step}]", event.host));
+            }
+            // Between segments only a listener is worth a line.
+            What::State(change) => {
+                if change.peer.port() == 0 && change.from.is_none() {
+                    let drawn =
+                        place(&event.host, change.to.name(), &self.left);
+                    line(&mut text, &format!("{stamp}{drawn}"));
+                }
+            }
+        }
+        text
+    }
+
+    fn margin(&self) -> &'static str {
+        if self.clock { "          " } else { "" }
+    }
+
+    fn caption(&mut self, trace: &Trace, frame: &Frame) -> String {
+        let Some(segment) = self.view.segment(trace, frame) else {
+            return frame.packet().describe(&|address| trace.name_of(address));
+        };
+        let summary = segment.summary();
+        match segment.connection {
+            1 if !self.several => summary,
+            number => format!("#{number} {summary}"),
+        }
     }
 }
 

@@ -1,0 +1,261 @@
+//! `lab bench`: what the testbed costs on this machine.
+//!
+//! Medians, on the binary that runs: the one that `cargo run` builds.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde::{Deserialize, Serialize};
+use testbed::{Backend, Network, Testbed};
+
+use crate::run::On;
+use crate::style;
+
+/// The hidden first argument of the process that enters the namespaces.
+const MEASURE: &str = "__measure";
+const NETWORKS: usize = 50;
+const ROUND_TRIPS: usize = 5000;
+const BULK: Duration = Duration::from_secs(2);
+const WHOLE_RUNS: usize = 11;
+
+/// Arguments of `lab bench`.
+#[derive(Args)]
+pub struct Bench {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// The backend that carries the frames
+    #[arg(long, value_enum)]
+    on: Option<On>,
+}
+
+/// The figures, with their units in their names.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Figures {
+    backend: String,
+    up_ms: f64,
+    first_byte_ms: f64,
+    udp_round_trip_us: f64,
+    tcp_gbit_s: f64,
+    tcp_captured_gbit_s: f64,
+    run_handshake_ms: f64,
+    run_handshake_peak_mib: f64,
+}
+
+impl Bench {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let backend = match self.on {
+            Some(on) => Backend::from(on),
+            None => Backend::detect(),
+        };
+        style::progress("measuring; about ten seconds");
+        let mut figures = measure(backend)?;
+        let (millis, mib) = whole_runs(backend)?;
+        figures.run_handshake_ms = millis;
+        figures.run_handshake_peak_mib = mib;
+        if self.json {
+            println!("{}", serde_json::to_string_pretty(&figures)?);
+        } else {
+            print(&figures);
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn print(figures: &Figures) {
+    println!("backend {}, medians", figures.backend);
+    for (what, figure, unit) in [
+        ("two hosts up", figures.up_ms, "ms"),
+        ("up to the first TCP byte", figures.first_byte_ms, "ms"),
+        ("UDP round trip", figures.udp_round_trip_us, "us"),
+        ("TCP, capture off", figures.tcp_gbit_s, "Gbit/s"),
+        ("TCP, capture on", figures.tcp_captured_gbit_s, "Gbit/s"),
+        ("whole `lab run handshake`", figures.run_handshake_ms, "ms"),
+        ("its peak memory", figures.run_handshake_peak_mib, "MiB"),
+    ] {
+        println!("{what:<28} {figure:>8.2} {unit}");
+    }
+}
+
+/// Starts this program again, to enter the namespaces, and reads its figures.
+fn measure(backend: Backend) -> anyhow::Result<Figures> {
+    let output = Command::new("/proc/self/exe")
+        .args([MEASURE, backend.name()])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .context("exec /proc/self/exe")?;
+    if !output.status.success() {
+        bail!("the measurement ended with {}", output.status);
+    }
+    serde_json::from_slice(&output.stdout).context("parse the figures")
+}
+
+/// Measures and exits, if this process was started for that.
+pub fn play_if_asked() {
+    let mut args = std::env::args().skip(1);
+    if args.next().as_deref() != Some(MEASURE) {
+        return;
+    }
+    let backend = match args.next().as_deref() {
+        Some("tap") => Backend::Tap,
+        _ => Backend::Pkt,
+    };
+    let status = match measure_here(backend) {
+        Ok(figures) => {
+            let line = serde_json::to_string(&figures).unwrap_or_default();
+            println!("{line}");
+            0
+        }
+        Err(err) => {
+            eprintln!("{err:#}");
+            1
+        }
+    };
+    std::process::exit(status);
+}
+
+fn measure_here(backend: Backend) -> anyhow::Result<Figures> {
+    testbed::enter()?;
+    let (up_ms, first_byte_ms) = start_up(backend)?;
+    let quiet = |capture| {
+        Network::lan().backend(backend).states(false).capture(capture).up()
+    };
+    let off = quiet(false)?;
+    let udp_round_trip_us = udp(&off)?;
+    let tcp_gbit_s = tcp(&off)?;
+    drop(off);
+    let tcp_captured_gbit_s = tcp(&quiet(true)?)?;
+    Ok(Figures {
+        backend: backend.name().into(),
+        up_ms,
+        first_byte_ms,
+        udp_round_trip_us,
+        tcp_gbit_s,
+        tcp_captured_gbit_s,
+        ..Figures::default()
+    })
+}
+
+/// As a scenario has it: frames recorded, states sampled.
+fn start_up(backend: Backend) -> anyhow::Result<(f64, f64)> {
+    let (mut up, mut first) = (Vec::new(), Vec::new());
+    for _ in 0..NETWORKS {
+        let start = Instant::now();
+        let net = Network::lan().backend(backend).up()?;
+        up.push(start.elapsed());
+        let (mut client, mut server) = connect(&net)?;
+        client.write_all(b"x").context("write")?;
+        server.read_exact(&mut [0]).context("read")?;
+        first.push(start.elapsed());
+    }
+    Ok((median(up).as_secs_f64() * 1e3, median(first).as_secs_f64() * 1e3))
+}
+
+fn connect(net: &Testbed) -> anyhow::Result<(TcpStream, TcpStream)> {
+    let server = net.host("Kongming20")?;
+    let address = (server.ip(), 5001);
+    let listener = server.at(|| TcpListener::bind(address))??;
+    let laptop = net.host("ernest-laptop")?;
+    let client = laptop.at(|| TcpStream::connect(address))??;
+    Ok((client, listener.accept().context("accept")?.0))
+}
+
+fn udp(net: &Testbed) -> anyhow::Result<f64> {
+    let server = net.host("Kongming20")?;
+    let address = (server.ip(), 7);
+    let echo = server.at(|| UdpSocket::bind(address))??;
+    let laptop = net.host("ernest-laptop")?;
+    let client = laptop.at(|| UdpSocket::bind("0.0.0.0:0"))??;
+    client.connect(address).context("connect")?;
+    client.set_read_timeout(Some(Duration::from_secs(1)))?;
+    let echoing = std::thread::spawn(move || -> std::io::Result<()> {
+        let mut datagram = [0; 64];
+        for _ in 0..ROUND_TRIPS {
+            let (length, from) = echo.recv_from(&mut datagram)?;
+            echo.send_to(&datagram[..length], from)?;
+        }
+        Ok(())
+    });
+    let mut trips = Vec::with_capacity(ROUND_TRIPS);
+    for _ in 0..ROUND_TRIPS {
+        let start = Instant::now();
+        client.send(b"hello").context("send")?;
+        client.recv(&mut [0; 64]).context("recv")?;
+        trips.push(start.elapsed());
+    }
+    let _ = echoing.join();
+    Ok(median(trips).as_secs_f64() * 1e6)
+}
+
+fn tcp(net: &Testbed) -> anyhow::Result<f64> {
+    let (mut client, mut server) = connect(net)?;
+    let reading = std::thread::spawn(move || {
+        let mut buffer = vec![0; 1 << 16];
+        let mut total = 0;
+        while let Ok(length @ 1..) = server.read(&mut buffer) {
+            total += length;
+        }
+        total
+    });
+    let block = vec![0; 1 << 16];
+    let start = Instant::now();
+    while start.elapsed() < BULK {
+        client.write_all(&block).context("write")?;
+    }
+    drop(client);
+    let total = reading.join().unwrap_or(0);
+    let seconds = start.elapsed().as_secs_f64();
+    let losses = net.losses()?;
+    if !losses.is_empty() {
+        bail!("void: {}", losses.join("; "));
+    }
+    Ok(total as f64 * 8.0 / seconds / 1e9)
+}
+
+/// `lab run handshake` from start to exit, and the most memory that any of its
+/// processes held.
+fn whole_runs(backend: Backend) -> anyhow::Result<(f64, f64)> {
+    let mut times = Vec::new();
+    // The first also builds the program, and is not counted.
+    for counted in std::iter::once(false).chain([true; WHOLE_RUNS]) {
+        let start = Instant::now();
+        let status = Command::new("/proc/self/exe")
+            .args(["run", "handshake", "--solution", "--on", backend.name()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()
+            .context("exec /proc/self/exe")?;
+        if !status.success() {
+            bail!("`lab run handshake` ended with {status}");
+        }
+        if counted {
+            times.push(start.elapsed());
+        }
+    }
+    Ok((median(times).as_secs_f64() * 1e3, peak_of_a_run(backend)?))
+}
+
+fn peak_of_a_run(backend: Backend) -> anyhow::Result<f64> {
+    use nix::sys::resource::{UsageWho, getrusage};
+    // Of a process that has done nothing but this one run.
+    let output = Command::new("/proc/self/exe")
+        .args(["run", "handshake", "--solution", "--json", "--on", backend.name()])
+        .stdin(Stdio::null())
+        .output()
+        .context("exec /proc/self/exe")?;
+    if !output.status.success() {
+        bail!("`lab run handshake` ended with {}", output.status);
+    }
+    let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
+    Ok(usage.max_rss() as f64 / 1024.0)
+}
+
+fn median(mut samples: Vec<Duration>) -> Duration {
+    samples.sort();
+    samples.get(samples.len() / 2).copied().unwrap_or_default()
+}

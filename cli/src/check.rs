@@ -1,0 +1,227 @@
+//! `lab check`: verdicts, for people and for machines.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Mutex;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use graders::catalogue::{self, Lab};
+use graders::grade::{Options, grade};
+use graders::subject::Subject;
+use graders::verdict::{Verdict, Word};
+use testbed::Backend;
+
+use crate::run::On;
+use crate::{progress, style};
+
+/// Verdicts under way at once: each waits more than it works.
+const AT_ONCE: usize = 8;
+
+/// Arguments of `lab check`.
+#[derive(Args)]
+pub struct CheckArgs {
+    /// The labs' names; without any, every lab
+    labs: Vec<String>,
+    /// Grade this source file in place of the lab's own; may be given several
+    /// times
+    #[arg(long, value_name = "PATH")]
+    file: Vec<PathBuf>,
+    /// As JSON: {"results":[{"lab","subject","verdict","cause","checks",
+    /// "millis","seed"}]}
+    #[arg(long)]
+    json: bool,
+    /// Write the verdicts to a file as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// The backend that carries the frames, and no other
+    #[arg(long, value_enum)]
+    on: Option<On>,
+    /// Repeat a run: its ports, payloads and counts
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+impl CheckArgs {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let labs = catalogue::find(&self.labs)?;
+        let tasks = self.tasks(labs)?;
+        let options =
+            Options { seed: self.seed, backend: self.on.map(Backend::from) };
+        let verdicts = grade_all(&tasks, &options, |(lab, subject), verdict| {
+            if *subject == Subject::Lab && verdict.verdict == Word::Pass {
+                progress::passed(lab)?;
+            }
+            if !self.json {
+                print!("{}", tell(lab, subject, verdict));
+            }
+            Ok(())
+        })?;
+        if self.json {
+            let all = serde_json::json!({ "results": verdicts });
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        }
+        if let Some(path) = &self.junit {
+            fs::write(path, junit(&verdicts))
+                .with_context(|| format!("write {}", path.display()))?;
+        }
+        let passed = verdicts.iter().all(|v| v.verdict == Word::Pass);
+        Ok(if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    fn tasks(&self, mut labs: Vec<Lab>) -> anyhow::Result<Vec<(Lab, Subject)>> {
+        if self.file.is_empty() {
+            return Ok(labs.into_iter().map(|lab| (lab, Subject::Lab)).collect());
+        }
+        if self.labs.len() != 1 {
+            bail!("--file needs one lab: lab check LAB --file PATH");
+        }
+        let lab = labs.remove(0);
+        let here = std::env::current_dir().context("getcwd")?;
+        let file = |path: &PathBuf| {
+            let path = here.join(path);
+            if !path.is_file() {
+                bail!("{} is not a file", path.display());
+            }
+            Ok((lab.clone(), Subject::File(path)))
+        };
+        self.file.iter().map(file).collect()
+    }
+}
+
+/// Grades tasks side by side. `done` hears of each in the order of the tasks.
+pub fn grade_all(
+    tasks: &[(Lab, Subject)],
+    options: &Options,
+    mut done: impl FnMut(&(Lab, Subject), &Verdict) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Verdict>> {
+    let next = Mutex::new(0..tasks.len());
+    let (sender, finished) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE.min(tasks.len()) {
+            let (next, sender) = (&next, sender.clone());
+            scope.spawn(move || {
+                loop {
+                    let at = next.lock().map(|mut next| next.next());
+                    let Ok(Some(at)) = at else { return };
+                    let (lab, subject) = &tasks[at];
+                    let result = grade(lab, subject, options);
+                    if sender.send((at, result)).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut early: Vec<Option<Verdict>> = vec![None; tasks.len()];
+        let mut verdicts = Vec::new();
+        for (at, result) in finished {
+            early[at] = Some(result?);
+            while let Some(verdict) =
+                early.get_mut(verdicts.len()).and_then(Option::take)
+            {
+                done(&tasks[verdicts.len()], &verdict)?;
+                verdicts.push(verdict);
+            }
+        }
+        Ok(verdicts)
+    })
+}
+
+/// A verdict for a person.
+fn tell(lab: &Lab, subject: &Subject, verdict: &Verdict) -> String {
+    let word = verdict.verdict.to_string();
+    let word = match verdict.verdict {
+        Word::Pass => style::good(&word),
+        Word::Fail | Word::CannotRun => style::bad(&word),
+        Word::NotStarted | Word::Void => style::odd(&word),
+    };
+    let file = subject.source(lab);
+    let mut text = String::new();
+    let took = format!("{} ms, seed {}", verdict.millis, verdict.seed);
+    let took = if verdict.verdict == Word::NotStarted {
+        String::new()
+    } else {
+        style::dim(&took)
+    };
+    let _ = writeln!(text, "{} {word}  {took}", style::strong(&lab.id));
+    if verdict.verdict == Word::NotStarted {
+        let _ = writeln!(text, "  {} is the stub as shipped", file.display());
+        return text;
+    }
+    for check in &verdict.checks {
+        let mark = if check.ok { style::good("ok ") } else { style::bad("NOT") };
+        let _ = writeln!(text, "  {mark} {}", check.name);
+        if !check.ok {
+            for line in check.evidence.lines() {
+                let _ = writeln!(text, "        {line}");
+            }
+        }
+    }
+    if let Some(cause) = &verdict.cause {
+        let _ = writeln!(text, "  cause: {}", style::bad(cause));
+    }
+    if let Some(mistake) = &verdict.looks_like {
+        let _ = writeln!(text, "  it looks like this: {mistake}");
+    }
+    text
+}
+
+/// As CI servers read it.
+fn junit(verdicts: &[Verdict]) -> String {
+    let count = |word| verdicts.iter().filter(|v| v.verdict == word).count();
+    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+    let _ = writeln!(
+        text,
+        "<testsuite name=\"lab check\" tests=\"{}\" failures=\"{}\" \
+         errors=\"{}\" skipped=\"{}\">",
+        verdicts.len(),
+        count(Word::Fail),
+        count(Word::Void) + count(Word::CannotRun),
+        count(Word::NotStarted),
+    );
+    for verdict in verdicts {
+        let _ = writeln!(
+            text,
+            "  <testcase classname=\"{}\" name=\"{}\" time=\"{:.3}\">{}\
+             </testcase>",
+            escape(&verdict.lab),
+            escape(&verdict.subject),
+            verdict.millis as f64 / 1000.0,
+            outcome(verdict),
+        );
+    }
+    text.push_str("</testsuite>\n");
+    text
+}
+
+fn outcome(verdict: &Verdict) -> String {
+    let tag = match verdict.verdict {
+        Word::Pass => return String::new(),
+        Word::NotStarted => return "<skipped/>".to_string(),
+        Word::Fail => "failure",
+        Word::Void | Word::CannotRun => "error",
+    };
+    let failed = verdict.checks.iter().filter(|check| !check.ok);
+    let told: String = failed
+        .map(|check| format!("{}\n{}\n", check.name, check.evidence))
+        .collect();
+    let cause = verdict.cause.as_deref().unwrap_or("void");
+    format!("<{tag} message=\"{}\">{}</{tag}>", escape(cause), escape(&told))
+}
+
+fn escape(text: &str) -> String {
+    text.chars()
+        .filter(|c| !c.is_control() || *c == '\n')
+        .map(|c| match c {
+            '&' => "&amp;".to_string(),
+            '<' => "&lt;".to_string(),
+            '>' => "&gt;".to_string(),
+            '"' => "&quot;".to_string(),
+            other => other.to_string(),
+        })
+        .collect()
+}
+

@@ -1,0 +1,269 @@
+//! `lab run`: a program in its scenario, its output live, and the trace.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+use graders::catalogue::{self, Lab};
+use graders::compile;
+use graders::grade::is_pristine;
+use graders::perform::{Request, perform};
+use graders::subject::Subject;
+use graders::verdict::Performance;
+use testbed::trace::{Event, Painter, What};
+use testbed::{Backend, Draw, Profile, Rule, Trace};
+
+use crate::style;
+
+/// Arguments of `lab run`.
+#[derive(Args)]
+pub struct Run {
+    /// The lab's name; `lab list` shows them
+    lab: String,
+    /// Run the reference program, not the learner's
+    #[arg(long)]
+    solution: bool,
+    /// The backend that carries the frames, and no other
+    #[arg(long, value_enum)]
+    on: Option<On>,
+    /// How the kernel behaves: as the 2013 text says, or by its own defaults
+    #[arg(long, value_enum)]
+    profile: Option<ProfileName>,
+    /// Repeat a run: its ports, payloads and counts
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Tell the wire what to do, like `drop #2 syn from ernest-laptop`; may be
+    /// given several times
+    #[arg(long, value_name = "RULE", long_help = rule_help())]
+    rule: Vec<String>,
+    /// Write the frames to a file that Wireshark reads
+    #[arg(long, value_name = "FILE")]
+    pcap: Option<PathBuf>,
+    /// Print the whole trace as JSON, and nothing else
+    #[arg(long)]
+    json: bool,
+    /// Show every frame and step as it happens
+    #[arg(long, conflicts_with = "json")]
+    follow: bool,
+    /// Values for the program in place of those that the run draws
+    #[arg(last = true)]
+    args: Vec<String>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum On {
+    /// TAP devices
+    Tap,
+    /// veth pairs and packet sockets
+    Pkt,
+}
+
+impl From<On> for Backend {
+    fn from(on: On) -> Backend {
+        match on {
+            On::Tap => Backend::Tap,
+            On::Pkt => Backend::Pkt,
+        }
+    }
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum ProfileName {
+    /// TCP as of about 2013
+    Book,
+    /// The kernel's own defaults
+    Modern,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Profile {
+        match name {
+            ProfileName::Book => Profile::Book,
+            ProfileName::Modern => Profile::Modern,
+        }
+    }
+}
+
+impl Run {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let lab = catalogue::find(std::slice::from_ref(&self.lab))?.remove(0);
+        for rule in &self.rule {
+            rule.parse::<Rule>()?;
+        }
+        let subject = self.subject(&lab)?;
+        style::progress(&format!("building {}", subject.source(&lab).display()));
+        let binary = match compile::build(&lab, &subject)? {
+            Ok(binary) => binary,
+            Err(message) => {
+                eprint!("{message}");
+                bail!("{} does not compile", subject.source(&lab).display());
+            }
+        };
+        let request = self.request(&lab, binary)?;
+        if !self.json {
+            self.announce(&lab, &subject, &request);
+        }
+        let mut live = Live::new(self.follow);
+        let performance = perform(&request, |blank, event| {
+            if !self.json {
+                live.hear(blank, event);
+            }
+        })?;
+        self.show(&lab, &performance, &mut live)
+    }
+
+    /// A stub has nothing to show: the reference program runs in its place.
+    fn subject(&self, lab: &Lab) -> anyhow::Result<Subject> {
+        let pristine = is_pristine(lab, lab.grader()?, &Subject::Lab)?;
+        Ok(match self.solution || pristine {
+            true => Subject::Solution,
+            false => Subject::Lab,
+        })
+    }
+
+    fn request(&self, lab: &Lab, binary: PathBuf) -> anyhow::Result<Request> {
+        let takes = lab.grader()?.takes;
+        let profile = self.profile.map(Profile::from);
+        let take = takes
+            .iter()
+            .find(|take| profile.is_none_or(|wanted| wanted == take.profile))
+            .or_else(|| takes.first())
+            .context("a grader has a take")?;
+        Ok(Request {
+            lab: lab.id.clone(),
+            take: take.name.to_string(),
+            binary,
+            profile: profile.unwrap_or(take.profile),
+            backend: self.on.map(Backend::from),
+            seed: self.seed.unwrap_or_else(Draw::fresh_seed),
+            values: self.args.clone(),
+            rules: self.rule.clone(),
+            story: true,
+            live: true,
+            ..Request::default()
+        })
+    }
+
+    fn announce(&self, lab: &Lab, subject: &Subject, request: &Request) {
+        let file = subject.source(lab);
+        println!("{}: {}", style::strong(&lab.id), lab.title);
+        println!("program  {}", file.display());
+        if *subject == Subject::Solution && !self.solution {
+            println!(
+                "         the reference program: {} is not started",
+                lab.source().display()
+            );
+        }
+        let kernel = testbed::kernel_release();
+        println!("kernel   Linux {kernel}, profile {}", request.profile.name());
+        if request.backend.is_none() {
+            if let Some(problem) = Backend::tap_problem() {
+                println!("backend  pkt, since tap is not to be had:");
+                println!("         {}", problem.what());
+                if let Some(cure) = problem.exact_cure() {
+                    println!("         cure: {cure}");
+                }
+            }
+        }
+        println!("seed     {}\n", request.seed);
+    }
+
+    fn show(
+        &self,
+        lab: &Lab,
+        performance: &Performance,
+        live: &mut Live,
+    ) -> anyhow::Result<ExitCode> {
+        let trace = &performance.trace;
+        if let Some(path) = &self.pcap {
+            fs::write(path, trace.to_pcapng())
+                .with_context(|| format!("write {}", path.display()))?;
+        }
+        if self.json {
+            println!("{}", serde_json::to_string(&trace.to_json(&lab.id))?);
+        } else {
+            if !live.follow {
+                println!("\n{}", story(trace));
+            }
+            ends(performance);
+            if let Some(path) = &self.pcap {
+                println!("frames   {}", path.display());
+            }
+        }
+        // Even in JSON mode a person wants to know; scripts have the trace.
+        if trace.is_void() {
+            let said = "void: the network lost a frame by itself";
+            eprintln!("{} {}", style::odd(said), trace.losses.join("; "));
+            return Ok(ExitCode::from(3));
+        }
+        let failed = performance
+            .exits
+            .values()
+            .any(|exit| !exit.is_some_and(|exit| exit.is_success()));
+        let ok = performance.missed.is_none() && !failed;
+        Ok(if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}
+
+/// The sequence diagram, without what was shown live.
+fn story(trace: &Trace) -> String {
+    let mut trace = trace.clone();
+    trace.events.retain(|event| !matches!(event.what, What::Output(_)));
+    trace.to_timeline()
+}
+
+/// How the programs ended, if not as they should.
+fn ends(performance: &Performance) {
+    for (program, exit) in &performance.exits {
+        match exit {
+            Some(exit) if exit.is_success() => {}
+            Some(exit) => println!("{program}: {}", style::bad(&exit.to_string())),
+            None => println!("{program}: {}", style::bad("still running, ended")),
+        }
+    }
+    if let Some(missed) = &performance.missed {
+        println!("{} the scenario {missed}", style::bad("stopped:"));
+    }
+}
+
+/// What is shown while the run goes on.
+struct Live {
+    follow: bool,
+    painter: Option<Painter>,
+}
+
+impl Live {
+    fn new(follow: bool) -> Live {
+        Live { follow, painter: None }
+    }
+
+    fn hear(&mut self, blank: &Trace, event: &Event) {
+        if self.follow {
+            let painter = self.painter.get_or_insert_with(|| {
+                let painter = Painter::new(blank, true);
+                print!("{}", painter.header());
+                painter
+            });
+            print!("{}", painter.paint(blank, event));
+        } else if let What::Output(out) = &event.what {
+            let who = format!("{} {}", event.host, out.program);
+            println!("{} {}", style::dim(&format!("{who:<24}|")), out.line);
+        }
+    }
+}
+
+fn rule_help() -> String {
+    let mut help = String::from(
+        "Tell the wire what to do; may be given several times.\n\n\
+         A rule is ACTION [WHICH] KIND [from HOST] [port N]:\n  \
+         ACTION  drop, duplicate, delay TIME, hold, reorder, corrupt, rate BITS\n  \
+         WHICH   #3, #2-4, #5- or every; without it the first that matches\n  \
+         KIND    one of\n",
+    );
+    for (word, _, meaning) in testbed::KINDS {
+        help.push_str(&format!("          {word:<9} {meaning}\n"));
+    }
+    help
+}

@@ -1,0 +1,139 @@
+//! `lab shell`: onto a host of a running network, or of a fresh one.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use graders::perform::{Idle, Request};
+use testbed::door::{self, Running};
+use testbed::{Backend, Draw, Profile};
+
+use crate::run::{On, ProfileName};
+use crate::style;
+
+/// Arguments of `lab shell`.
+#[derive(Args)]
+pub struct Shell {
+    /// The host: ernest-laptop or Kongming20; with --internet also router,
+    /// ns.example.test and www.example.test
+    host: String,
+    /// Enter the running network that this process holds (the error without one lists them)
+    #[arg(long, value_name = "PID")]
+    of: Option<u32>,
+    /// A fresh network, even while others run
+    #[arg(long, conflicts_with = "of")]
+    fresh: bool,
+    /// A fresh network with the router and the small internet behind it
+    #[arg(long, conflicts_with = "of")]
+    internet: bool,
+    /// The backend of a fresh network
+    #[arg(long, value_enum)]
+    on: Option<On>,
+    /// The profile of a fresh network
+    #[arg(long, value_enum)]
+    profile: Option<ProfileName>,
+    /// The command; without one, your shell
+    #[arg(last = true)]
+    command: Vec<String>,
+}
+
+impl Shell {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.running()? {
+            Some(network) => self.enter(&network),
+            None => {
+                let idle = Idle::start(&self.request())?;
+                self.greet(&idle);
+                let network = find(idle.pid)?;
+                self.enter(&network)
+            }
+        }
+    }
+
+    /// The network to enter: the one that is named, else the newest.
+    fn running(&self) -> anyhow::Result<Option<Running>> {
+        if let Some(pid) = self.of {
+            return find(pid).map(Some);
+        }
+        if self.fresh || self.internet {
+            return Ok(None);
+        }
+        Ok(Running::all()?.pop())
+    }
+
+    fn request(&self) -> Request {
+        Request {
+            internet: self.internet,
+            profile: self.profile.map(Profile::from).unwrap_or_default(),
+            backend: self.on.map(Backend::from),
+            seed: Draw::fresh_seed(),
+            live: true,
+            ..Request::default()
+        }
+    }
+
+    fn greet(&self, idle: &Idle) {
+        for host in &idle.blank.hosts {
+            let addresses = host.addresses.iter().map(ToString::to_string);
+            let addresses = addresses.collect::<Vec<_>>().join(" ");
+            style::progress(&format!("{:<18} {addresses}", host.name));
+        }
+        style::progress(
+            "Another terminal enters the same network: lab shell HOST. \
+             It ends with this shell.",
+        );
+    }
+
+    fn enter(&self, network: &Running) -> anyhow::Result<ExitCode> {
+        let mut hosts = network.hosts()?;
+        let names: Vec<String> =
+            hosts.iter().map(|host| host.0.clone()).collect();
+        let Some(at) = names.iter().position(|name| *name == self.host) else {
+            bail!(
+                "no host `{}` on this network ({}); there are {}",
+                self.host,
+                network.label,
+                names.join(", ")
+            );
+        };
+        let (_, process) = hosts.swap_remove(at);
+        let mut command = self.command();
+        door::join(&mut command, process);
+        // Ctrl-C is for the command; this process waits for its end.
+        testbed::door::leave_interrupts_to_children();
+        let name = command.get_program().to_string_lossy().into_owned();
+        let status = command
+            .spawn()
+            .with_context(|| format!("exec {name} on {}", self.host))?
+            .wait()
+            .context("waitid")?;
+        let code = status.code().and_then(|code| u8::try_from(code).ok());
+        Ok(ExitCode::from(code.unwrap_or(1)))
+    }
+
+    fn command(&self) -> Command {
+        match self.command.split_first() {
+            Some((program, args)) => {
+                let mut command = Command::new(program);
+                command.args(args);
+                command
+            }
+            None => {
+                let shell = std::env::var_os("SHELL");
+                Command::new(shell.unwrap_or_else(|| "/bin/sh".into()))
+            }
+        }
+    }
+}
+
+fn find(pid: u32) -> anyhow::Result<Running> {
+    let all = Running::all()?;
+    let found = all.iter().find(|network| network.pid == pid).cloned();
+    found.with_context(|| {
+        let known: Vec<String> = all
+            .iter()
+            .map(|network| format!("{} ({})", network.pid, network.label))
+            .collect();
+        format!("no network of process {pid} runs; there are: {}", known.join(", "))
+    })
+}

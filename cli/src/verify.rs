@@ -1,0 +1,218 @@
+//! `lab verify`: the graders themselves are graded.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use graders::catalogue::{self, Lab, root};
+use graders::grade::Options;
+use graders::subject::Subject;
+use graders::verdict::{Verdict, Word};
+use serde::Serialize;
+use testbed::Backend;
+
+use crate::check::grade_all;
+use crate::run::On;
+use crate::style;
+
+/// Arguments of `lab verify`.
+#[derive(Args)]
+pub struct Verify {
+    /// The labs' names; without any, every lab
+    labs: Vec<String>,
+    /// Judge everything so many times
+    #[arg(long, default_value_t = 1)]
+    repeat: usize,
+    /// As JSON: {"summary":{"labs","solutions_passed","stubs_not_started",
+    /// "mutants","mutants_refused","mutants_right_cause","alternatives",
+    /// "alternatives_accepted","flaky"},"results":[as in check]}
+    #[arg(long)]
+    json: bool,
+    /// The backend that carries the frames, and no other
+    #[arg(long, value_enum)]
+    on: Option<On>,
+}
+
+/// What was found, each subject counted once, as it did at its worst.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+struct Summary {
+    labs: usize,
+    solutions_passed: usize,
+    stubs_not_started: usize,
+    mutants: usize,
+    mutants_refused: usize,
+    mutants_right_cause: usize,
+    alternatives: usize,
+    alternatives_accepted: usize,
+    /// Subjects with different verdicts or causes in different repeats.
+    flaky: usize,
+}
+
+impl Summary {
+    fn is_good(&self) -> bool {
+        self.solutions_passed == self.labs
+            && self.stubs_not_started == self.labs
+            && self.mutants_refused == self.mutants
+            && self.mutants_right_cause == self.mutants
+            && self.alternatives_accepted == self.alternatives
+            && self.flaky == 0
+    }
+}
+
+impl Verify {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let labs = catalogue::find(&self.labs)?;
+        let subjects = subjects(&labs)?;
+        let mut tasks = Vec::new();
+        for _ in 0..self.repeat.max(1) {
+            tasks.extend(subjects.iter().cloned());
+        }
+        let options =
+            Options { seed: None, backend: self.on.map(Backend::from) };
+        let verdicts = grade_all(&tasks, &options, |(lab, subject), verdict| {
+            let wrong = !as_it_should(lab, subject, verdict)?;
+            if !self.json && (wrong || self.repeat <= 1) {
+                print_line(lab, subject, verdict, wrong);
+            }
+            Ok(())
+        })?;
+        let summary = summarise(&labs, &subjects, &verdicts)?;
+        if self.json {
+            let all = serde_json::json!({
+                "summary": summary,
+                "results": verdicts,
+            });
+            println!("{}", serde_json::to_string_pretty(&all)?);
+        } else {
+            print_summary(&summary, verdicts.len());
+        }
+        Ok(match summary.is_good() {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        })
+    }
+}
+
+/// Everything there is to judge about these labs.
+fn subjects(labs: &[Lab]) -> anyhow::Result<Vec<(Lab, Subject)>> {
+    let mut subjects = Vec::new();
+    for lab in labs {
+        let grader = lab.grader()?;
+        let mut add = |subject| subjects.push((lab.clone(), subject));
+        add(Subject::Solution);
+        add(stub(lab));
+        for mutant in grader.mutants {
+            add(Subject::Mutant(mutant.name.to_string()));
+        }
+        for alternative in grader.alternatives {
+            add(Subject::Alternative(alternative.to_string()));
+        }
+    }
+    Ok(subjects)
+}
+
+/// The stub as shipped, wherever the learner's own file is by now.
+fn stub(lab: &Lab) -> Subject {
+    let file = lab.source();
+    let file = file.strip_prefix("labs").unwrap_or(&file);
+    Subject::File(root().join("tests/pristine").join(file))
+}
+
+/// Is this the verdict that the subject must get?
+fn as_it_should(
+    lab: &Lab,
+    subject: &Subject,
+    verdict: &Verdict,
+) -> anyhow::Result<bool> {
+    Ok(match subject {
+        Subject::Lab | Subject::Solution | Subject::Alternative(_) => {
+            verdict.verdict == Word::Pass
+        }
+        Subject::File(_) => verdict.verdict == Word::NotStarted,
+        Subject::Mutant(_) => right_cause(lab, subject, verdict)?,
+    })
+}
+
+fn right_cause(
+    lab: &Lab,
+    subject: &Subject,
+    verdict: &Verdict,
+) -> anyhow::Result<bool> {
+    let mut mutants = lab.grader()?.mutants.iter();
+    let expected = mutants
+        .find(|mutant| *subject == Subject::Mutant(mutant.name.to_string()))
+        .map(|mutant| mutant.cause);
+    Ok(verdict.verdict == Word::Fail && verdict.cause.as_deref() == expected)
+}
+
+fn summarise(
+    labs: &[Lab],
+    subjects: &[(Lab, Subject)],
+    verdicts: &[Verdict],
+) -> anyhow::Result<Summary> {
+    let mut summary = Summary { labs: labs.len(), ..Summary::default() };
+    for (at, (lab, subject)) in subjects.iter().enumerate() {
+        let mut good = true;
+        let mut refused = true;
+        let repeats: Vec<&Verdict> =
+            verdicts.iter().skip(at).step_by(subjects.len()).collect();
+        for verdict in &repeats {
+            good &= as_it_should(lab, subject, verdict)?;
+            refused &= verdict.verdict == Word::Fail;
+        }
+        let word = |v: &Verdict| (v.verdict, v.cause.clone());
+        let same = repeats.windows(2).all(|two| word(two[0]) == word(two[1]));
+        summary.flaky += usize::from(!same);
+        match subject {
+            Subject::Solution => summary.solutions_passed += usize::from(good),
+            Subject::Lab | Subject::File(_) => {
+                summary.stubs_not_started += usize::from(good);
+            }
+            Subject::Mutant(_) => {
+                summary.mutants += 1;
+                summary.mutants_refused += usize::from(refused);
+                summary.mutants_right_cause += usize::from(good);
+            }
+            Subject::Alternative(_) => {
+                summary.alternatives += 1;
+                summary.alternatives_accepted += usize::from(good);
+            }
+        }
+    }
+    Ok(summary)
+}
+
+fn print_line(lab: &Lab, subject: &Subject, verdict: &Verdict, wrong: bool) {
+    let mark = if wrong { style::bad("NOT") } else { style::good("ok ") };
+    let subject = match subject {
+        Subject::File(_) => "stub".to_string(),
+        other => other.to_string(),
+    };
+    let cause = verdict.cause.as_deref().unwrap_or("");
+    let word = verdict.verdict.to_string();
+    println!("{mark} {:<12} {subject:<32} {word:<12} {cause}", lab.id);
+    if wrong {
+        for check in verdict.checks.iter().filter(|check| !check.ok) {
+            println!("    {}", check.name);
+            for line in check.evidence.lines() {
+                println!("      {line}");
+            }
+        }
+        println!("    seed {}", verdict.seed);
+    }
+}
+
+fn print_summary(summary: &Summary, verdicts: usize) {
+    println!();
+    println!("{verdicts} verdicts on {} labs", summary.labs);
+    let labs = summary.labs;
+    println!("solutions passed        {} of {labs}", summary.solutions_passed);
+    println!("stubs not started       {} of {labs}", summary.stubs_not_started);
+    let mutants = summary.mutants;
+    println!("mutants refused         {} of {mutants}", summary.mutants_refused);
+    println!("  with their own cause  {} of {mutants}", summary.mutants_right_cause);
+    println!(
+        "alternatives accepted   {} of {}",
+        summary.alternatives_accepted, summary.alternatives
+    );
+    println!("flaky                   {}", summary.flaky);
+}
