@@ -58,6 +58,9 @@ fn tell(lab: &Lab, verdict: &Verdict) -> String {
     if let Some(mistake) = &verdict.looks_like {
         text.push_str(&format!("\nIt looks like this: {mistake}.\n"));
     }
-    text.push_str(&format!("\nreplay: lab check {} --seed {}", lab.id, verdict.seed));
+    text.push_str(&format!(
+        "\nreplay: lab check {} --seed {}",
+        lab.id, verdict.seed
+    ));
     text
 }

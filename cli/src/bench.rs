@@ -244,7 +244,14 @@ fn peak_of_a_run(backend: Backend) -> anyhow::Result<f64> {
     use nix::sys::resource::{UsageWho, getrusage};
     // Of a process that has done nothing but this one run.
     let output = Command::new("/proc/self/exe")
-        .args(["run", "handshake", "--solution", "--json", "--on", backend.name()])
+        .args([
+            "run",
+            "handshake",
+            "--solution",
+            "--json",
+            "--on",
+            backend.name(),
+        ])
         .stdin(Stdio::null())
         .output()
         .context("exec /proc/self/exe")?;

@@ -59,7 +59,10 @@ pub fn show() -> anyhow::Result<ExitCode> {
             problem.what()
         );
         println!("{}", style::dim(&note));
-        println!("{}", style::dim("`cargo run -- doctor` says what that means."));
+        println!(
+            "{}",
+            style::dim("`cargo run -- doctor` says what that means.")
+        );
     }
     Ok(ExitCode::SUCCESS)
 }

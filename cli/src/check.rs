@@ -50,15 +50,16 @@ impl CheckArgs {
         let tasks = self.tasks(labs)?;
         let options =
             Options { seed: self.seed, backend: self.on.map(Backend::from) };
-        let verdicts = grade_all(&tasks, &options, |(lab, subject), verdict| {
-            if *subject == Subject::Lab && verdict.verdict == Word::Pass {
-                progress::passed(lab)?;
-            }
-            if !self.json {
-                print!("{}", tell(lab, subject, verdict));
-            }
-            Ok(())
-        })?;
+        let verdicts =
+            grade_all(&tasks, &options, |(lab, subject), verdict| {
+                if *subject == Subject::Lab && verdict.verdict == Word::Pass {
+                    progress::passed(lab)?;
+                }
+                if !self.json {
+                    print!("{}", tell(lab, subject, verdict));
+                }
+                Ok(())
+            })?;
         if self.json {
             let all = serde_json::json!({ "results": verdicts });
             println!("{}", serde_json::to_string_pretty(&all)?);
@@ -73,7 +74,10 @@ impl CheckArgs {
 
     fn tasks(&self, mut labs: Vec<Lab>) -> anyhow::Result<Vec<(Lab, Subject)>> {
         if self.file.is_empty() {
-            return Ok(labs.into_iter().map(|lab| (lab, Subject::Lab)).collect());
+            return Ok(labs
+                .into_iter()
+                .map(|lab| (lab, Subject::Lab))
+                .collect());
         }
         if self.labs.len() != 1 {
             bail!("--file needs one lab: lab check LAB --file PATH");
@@ -152,7 +156,8 @@ fn tell(lab: &Lab, subject: &Subject, verdict: &Verdict) -> String {
         return text;
     }
     for check in &verdict.checks {
-        let mark = if check.ok { style::good("ok ") } else { style::bad("NOT") };
+        let mark =
+            if check.ok { style::good("ok ") } else { style::bad("NOT") };
         let _ = writeln!(text, "  {mark} {}", check.name);
         if !check.ok {
             for line in check.evidence.lines() {
@@ -224,4 +229,3 @@ fn escape(text: &str) -> String {
         })
         .collect()
 }
-

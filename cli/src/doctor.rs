@@ -150,7 +150,8 @@ fn examine() -> anyhow::Result<Report> {
     capabilities.push(host_pair("tap", &tap, pkt.is_ok()));
     capabilities.push(host_pair("pkt", &pkt, tap.is_ok()));
     capabilities.push(book_profile());
-    capabilities.extend(TOOLS.iter().map(|(tool, package)| program(tool, package)));
+    capabilities
+        .extend(TOOLS.iter().map(|(tool, package)| program(tool, package)));
     let kernel = testbed::kernel_release();
     Ok(Report { backend, kernel, capabilities })
 }

@@ -47,23 +47,28 @@ pub fn passed(lab: &Lab) -> anyhow::Result<()> {
     progress.passed.insert(lab.id.clone(), hash(&source(lab)?));
     let path = path();
     let dir = path.parent().context("progress file without a folder")?;
-    fs::create_dir_all(dir).with_context(|| format!("mkdir {}", dir.display()))?;
+    fs::create_dir_all(dir)
+        .with_context(|| format!("mkdir {}", dir.display()))?;
     // Whole or not at all: another terminal may read it meanwhile.
     let new = path.with_extension(format!("{}.new", std::process::id()));
     fs::write(&new, serde_json::to_string_pretty(&progress)?)
         .with_context(|| format!("write {}", new.display()))?;
-    fs::rename(&new, &path).with_context(|| format!("rename {}", path.display()))
+    fs::rename(&new, &path)
+        .with_context(|| format!("rename {}", path.display()))
 }
 
 fn load() -> anyhow::Result<Progress> {
     let path = path();
     match fs::read_to_string(&path) {
-        Ok(text) => serde_json::from_str(&text)
-            .with_context(|| format!("parse {} (delete it to start anew)", path.display())),
+        Ok(text) => serde_json::from_str(&text).with_context(|| {
+            format!("parse {} (delete it to start anew)", path.display())
+        }),
         Err(err) if err.kind() == std::io::ErrorKind::NotFound => {
             Ok(Progress::default())
         }
-        Err(err) => Err(err).with_context(|| format!("read {}", path.display())),
+        Err(err) => {
+            Err(err).with_context(|| format!("read {}", path.display()))
+        }
     }
 }
 
@@ -73,7 +78,8 @@ fn path() -> PathBuf {
 
 fn source(lab: &Lab) -> anyhow::Result<String> {
     let path = root().join(lab.source());
-    fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))
+    fs::read_to_string(&path)
+        .with_context(|| format!("read {}", path.display()))
 }
 
 /// FNV-1a, 64 bits: the same in every version of the course.

@@ -17,6 +17,9 @@ use testbed::{Backend, Draw, Profile, Rule, Trace};
 
 use crate::style;
 
+/// The exit status of a run that says nothing about the program.
+const VOID: u8 = 3;
+
 /// Arguments of `lab run`.
 #[derive(Args)]
 pub struct Run {
@@ -44,6 +47,10 @@ pub struct Run {
     /// Print the whole trace as JSON, and nothing else
     #[arg(long)]
     json: bool,
+    /// Print the part of the trace that is the same in every run, and nothing
+    /// else: names for addresses, relative numbers, no ports and no clock
+    #[arg(long, conflicts_with_all = ["json", "follow"])]
+    text: bool,
     /// Show every frame and step as it happens
     #[arg(long, conflicts_with = "json")]
     follow: bool,
@@ -93,7 +100,10 @@ impl Run {
             rule.parse::<Rule>()?;
         }
         let subject = self.subject(&lab)?;
-        style::progress(&format!("building {}", subject.source(&lab).display()));
+        style::progress(&format!(
+            "building {}",
+            subject.source(&lab).display()
+        ));
         let binary = match compile::build(&lab, &subject)? {
             Ok(binary) => binary,
             Err(message) => {
@@ -102,12 +112,13 @@ impl Run {
             }
         };
         let request = self.request(&lab, binary)?;
-        if !self.json {
+        let told = !self.json && !self.text;
+        if told {
             self.announce(&lab, &subject, &request);
         }
         let mut live = Live::new(self.follow);
         let performance = perform(&request, |blank, event| {
-            if !self.json {
+            if told {
                 live.hear(blank, event);
             }
         })?;
@@ -183,6 +194,8 @@ impl Run {
         }
         if self.json {
             println!("{}", serde_json::to_string(&trace.to_json(&lab.id))?);
+        } else if self.text {
+            print!("{}", trace.to_text());
         } else {
             if !live.follow {
                 println!("\n{}", story(trace));
@@ -196,7 +209,7 @@ impl Run {
         if trace.is_void() {
             let said = "void: the network lost a frame by itself";
             eprintln!("{} {}", style::odd(said), trace.losses.join("; "));
-            return Ok(ExitCode::from(3));
+            return Ok(ExitCode::from(VOID));
         }
         let failed = performance
             .exits
@@ -219,8 +232,12 @@ fn ends(performance: &Performance) {
     for (program, exit) in &performance.exits {
         match exit {
             Some(exit) if exit.is_success() => {}
-            Some(exit) => println!("{program}: {}", style::bad(&exit.to_string())),
-            None => println!("{program}: {}", style::bad("still running, ended")),
+            Some(exit) => {
+                println!("{program}: {}", style::bad(&exit.to_string()))
+            }
+            None => {
+                println!("{program}: {}", style::bad("still running, ended"))
+            }
         }
     }
     if let Some(missed) = &performance.missed {

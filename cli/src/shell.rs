@@ -134,6 +134,9 @@ fn find(pid: u32) -> anyhow::Result<Running> {
             .iter()
             .map(|network| format!("{} ({})", network.pid, network.label))
             .collect();
-        format!("no network of process {pid} runs; there are: {}", known.join(", "))
+        format!(
+            "no network of process {pid} runs; there are: {}",
+            known.join(", ")
+        )
     })
 }

@@ -28,7 +28,8 @@ pub fn strong(text: &str) -> String {
 }
 
 fn paint(text: &str, code: &str) -> String {
-    let wanted = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let wanted =
+        stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     if wanted { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
 }
 

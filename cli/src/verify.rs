@@ -68,13 +68,14 @@ impl Verify {
         }
         let options =
             Options { seed: None, backend: self.on.map(Backend::from) };
-        let verdicts = grade_all(&tasks, &options, |(lab, subject), verdict| {
-            let wrong = !as_it_should(lab, subject, verdict)?;
-            if !self.json && (wrong || self.repeat <= 1) {
-                print_line(lab, subject, verdict, wrong);
-            }
-            Ok(())
-        })?;
+        let verdicts =
+            grade_all(&tasks, &options, |(lab, subject), verdict| {
+                let wrong = !as_it_should(lab, subject, verdict)?;
+                if !self.json && (wrong || self.repeat <= 1) {
+                    print_line(lab, subject, verdict, wrong);
+                }
+                Ok(())
+            })?;
         let summary = summarise(&labs, &subjects, &verdicts)?;
         if self.json {
             let all = serde_json::json!({
@@ -208,8 +209,14 @@ fn print_summary(summary: &Summary, verdicts: usize) {
     println!("solutions passed        {} of {labs}", summary.solutions_passed);
     println!("stubs not started       {} of {labs}", summary.stubs_not_started);
     let mutants = summary.mutants;
-    println!("mutants refused         {} of {mutants}", summary.mutants_refused);
-    println!("  with their own cause  {} of {mutants}", summary.mutants_right_cause);
+    println!(
+        "mutants refused         {} of {mutants}",
+        summary.mutants_refused
+    );
+    println!(
+        "  with their own cause  {} of {mutants}",
+        summary.mutants_right_cause
+    );
     println!(
         "alternatives accepted   {} of {}",
         summary.alternatives_accepted, summary.alternatives

@@ -23,7 +23,8 @@ fn main() -> anyhow::Result<()> {
     let socket = UdpSocket::bind("0.0.0.0:0").context("bind")?;
     socket.connect(peer).with_context(|| format!("connect {peer}"))?;
     for arg in args {
-        let number: u32 = arg.parse().with_context(|| format!("parse {arg}"))?;
+        let number: u32 =
+            arg.parse().with_context(|| format!("parse {arg}"))?;
         println!("{number} is {} in memory", hex(memory(&number)));
 
         let wire = to_network(number);

@@ -6,11 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
 
-use crate::packet::Packet;
+use crate::packet::{Flags, Packet};
 use crate::recorder::Recorder;
 use crate::sockets::{Inspector, TcpSocket, TcpState};
 use crate::trace::StateChange;
+
+/// How long a host may take to do what a segment asks of it.
+const SETTLING: Duration = Duration::from_millis(2);
 
 /// This end, other end.
 type Ends = (SocketAddr, SocketAddr);
@@ -41,15 +45,39 @@ impl Sampler {
         Sampler { hosts: hosts.into_iter().map(watch).collect(), recorder }
     }
 
-    /// Looks at every host, or at one, if the frame is a TCP segment.
-    pub(crate) fn sample_for(&mut self, frame: &[u8], host: Option<&str>) {
-        if Packet::decode(frame).flags().is_none() {
-            return;
+    /// Looks at every host, for a frame that has just been sent.
+    pub(crate) fn before(&mut self, frame: &[u8]) {
+        if Packet::decode(frame).flags().is_some() {
+            self.sample_all();
         }
-        for watched in &mut self.hosts {
-            if host.is_none_or(|name| name == watched.name) {
-                watched.look(&self.recorder);
+    }
+
+    /// Looks at a host that has just been given this frame.
+    ///
+    /// Its kernel may not have got to it: another processor does that work, or
+    /// a program is inside a call on the socket and the segment has to wait. A
+    /// segment that must change the state is waited for, a little.
+    pub(crate) fn after(&mut self, frame: &[u8], host: &str) {
+        let packet = Packet::decode(frame);
+        let (Some((flags, _)), Some(ends)) = (packet.flags(), ends(&packet))
+        else {
+            return;
+        };
+        let (sender, receiver) = ends;
+        let mut hosts = self.hosts.iter_mut();
+        let Some(watched) = hosts.find(|watched| watched.name == host) else {
+            return;
+        };
+        let before = watched.state(receiver, sender);
+        let deadline = Instant::now() + SETTLING;
+        loop {
+            watched.look(&self.recorder);
+            let settled = watched.state(receiver, sender) != before
+                || !must_change(before, flags);
+            if settled || Instant::now() > deadline {
+                return;
             }
+            std::thread::yield_now();
         }
     }
 
@@ -64,13 +92,7 @@ impl Sampler {
     pub(crate) fn states(&self, frame: &[u8]) -> BTreeMap<String, TcpState> {
         let mut states = BTreeMap::new();
         let packet = Packet::decode(frame);
-        let (Some((source, destination)), Some((from, to))) =
-            (packet.addresses(), packet.ports())
-        else {
-            return states;
-        };
-        let sender = SocketAddr::new(source, from);
-        let receiver = SocketAddr::new(destination, to);
+        let Some((sender, receiver)) = ends(&packet) else { return states };
         for (local, peer) in [(sender, receiver), (receiver, sender)] {
             let mut owners = self.hosts.iter();
             let owner = owners.find(|w| w.addresses.contains(&local.ip()));
@@ -79,6 +101,29 @@ impl Sampler {
             }
         }
         states
+    }
+}
+
+/// The sender's and the receiver's address and port.
+fn ends(packet: &Packet<'_>) -> Option<Ends> {
+    let (source, destination) = packet.addresses()?;
+    let (from, to) = packet.ports()?;
+    Some((SocketAddr::new(source, from), SocketAddr::new(destination, to)))
+}
+
+/// Does a segment with these flags take a socket out of this state, whatever
+/// else is in it (RFC 9293, section 3.10.7)? A listener whose queue is full
+/// stays as it is, and an ACK in FIN-WAIT-1 need not be of the FIN.
+fn must_change(state: TcpState, flags: Flags) -> bool {
+    match state {
+        TcpState::Listen => flags.syn && !flags.ack,
+        TcpState::SynSent => flags.syn || flags.rst,
+        TcpState::SynRecv | TcpState::LastAck => flags.ack || flags.rst,
+        TcpState::Established => flags.fin || flags.rst,
+        TcpState::FinWait1 | TcpState::Closing => flags.ack || flags.rst,
+        TcpState::FinWait2 => flags.fin || flags.rst,
+        TcpState::CloseWait => flags.rst,
+        TcpState::TimeWait | TcpState::Closed => false,
     }
 }
 

@@ -85,7 +85,10 @@ impl Lab {
 
     /// The learner's file, relative to the checkout.
     pub fn source(&self) -> PathBuf {
-        Path::new("labs").join(&self.chapter).join(&self.id).with_extension("rs")
+        Path::new("labs")
+            .join(&self.chapter)
+            .join(&self.id)
+            .with_extension("rs")
     }
 
     /// The page about it, relative to the checkout.

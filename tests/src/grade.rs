@@ -82,9 +82,8 @@ pub fn is_pristine(
         return Ok(false);
     }
     let path = root().join(subject.source(lab));
-    let text = fs::read_to_string(&path).map_err(|err| {
-        anyhow::anyhow!("read {}: {err}", path.display())
-    })?;
+    let text = fs::read_to_string(&path)
+        .map_err(|err| anyhow::anyhow!("read {}: {err}", path.display()))?;
     Ok(text == grader.pristine)
 }
 

@@ -19,9 +19,9 @@ use testbed::door::Door;
 use testbed::trace::Event;
 use testbed::{Backend, Network, Profile, Testbed, Trace};
 
-use crate::{GRADERS, Grader, Take};
 use crate::stage::{KONGMING, LAPTOP, Stage};
 use crate::verdict::Performance;
+use crate::{GRADERS, Grader, Take};
 
 /// The hidden first argument of a process that plays a scenario.
 const PLAY: &str = "__play";
@@ -195,7 +195,11 @@ impl Player {
     }
 
     /// The next message, or why there is none.
-    fn next(&mut self, deadline: Instant, who: &str) -> anyhow::Result<Message> {
+    fn next(
+        &mut self,
+        deadline: Instant,
+        who: &str,
+    ) -> anyhow::Result<Message> {
         let left = deadline.saturating_duration_since(Instant::now());
         match self.messages.recv_timeout(left) {
             Ok(message) => Ok(message),
@@ -326,7 +330,9 @@ fn announce(net: &Testbed, door: Option<Door>) -> testbed::Result<()> {
     Ok(())
 }
 
-fn find(request: &Request) -> testbed::Result<(&'static Grader, &'static Take)> {
+fn find(
+    request: &Request,
+) -> testbed::Result<(&'static Grader, &'static Take)> {
     let found = GRADERS
         .iter()
         .find(|grader| grader.id == request.lab)

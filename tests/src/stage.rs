@@ -87,7 +87,10 @@ impl Stage {
     }
 
     /// The address of a host and a port that the run has drawn.
-    pub fn address(&mut self, host: &str) -> Result<std::net::SocketAddr, Halt> {
+    pub fn address(
+        &mut self,
+        host: &str,
+    ) -> Result<std::net::SocketAddr, Halt> {
         let port = self.draw.port();
         Ok(std::net::SocketAddr::new(self.net.host(host)?.ip(), port))
     }
@@ -165,7 +168,11 @@ impl Stage {
     }
 
     /// Writes a step into the trace.
-    pub fn step(&self, host: &str, text: impl Into<String>) -> Result<(), Halt> {
+    pub fn step(
+        &self,
+        host: &str,
+        text: impl Into<String>,
+    ) -> Result<(), Halt> {
         Ok(self.net.step(host, text)?)
     }
 
@@ -203,7 +210,8 @@ impl Stage {
                 continue;
             }
             // Is it stuck, or did it end when nobody looked?
-            let limit = if missed.is_some() { Duration::ZERO } else { FAREWELL };
+            let limit =
+                if missed.is_some() { Duration::ZERO } else { FAREWELL };
             let exit = program.wait(limit)?;
             self.exits.insert(name, exit);
         }
@@ -217,4 +225,3 @@ impl Stage {
         })
     }
 }
-

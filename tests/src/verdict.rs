@@ -229,7 +229,8 @@ fn describe_ends(performance: &Performance) -> String {
             Some(exit) => format!("ended with {exit}"),
         };
         let said = performance.trace.stderr(program);
-        let said = said.last().map_or(String::new(), |last| format!(": {last}"));
+        let said =
+            said.last().map_or(String::new(), |last| format!(": {last}"));
         format!("{program} {end}{said}")
     });
     lines.collect::<Vec<_>>().join("\n")

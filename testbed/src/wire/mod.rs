@@ -404,7 +404,7 @@ impl Carrier {
         self.counters.bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         // What the programs did before this segment belongs before it.
         if let Some(sampler) = &mut self.sampler {
-            sampler.sample_for(bytes, None);
+            sampler.before(bytes);
         }
         let arrived = self.recorder.as_ref().map_or(0, Recorder::now);
 
@@ -651,7 +651,7 @@ impl Carrier {
                 Err(err) => self.failed_send(to, &err, notes),
             }
             if let Some(sampler) = &mut self.sampler {
-                sampler.sample_for(bytes, Some(&self.plugs[to].host));
+                sampler.after(bytes, &self.plugs[to].host);
             }
         }
         delivered

@@ -1,17 +1,17 @@
 //! Grades `handshake`: three segments to open, and each end closes in its turn.
 //!
 //! The scenario presses Enter for both programs. In the take `later` the server
-//! gets its line only when its kernel has acknowledged the client's FIN, after
-//! the delayed-ACK timer: four segments close the connection. In `at-once` the
-//! line is there already, and three mostly do; how many is the kernel's choice.
+//! gets its line only when its kernel has acknowledged the client's FIN: four
+//! segments close the connection. In `at-once` the line is there already, and
+//! the server's FIN mostly carries that acknowledgement; it is the kernel's
+//! choice, so only `later` is compared segment by segment.
 
-use testbed::TcpState;
 use testbed::trace::{Frame, What};
+use testbed::{Profile, TcpState};
 
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
 use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
-use testbed::Profile;
 
 /// How the lab is graded.
 pub static GRADER: Grader = Grader {
@@ -153,7 +153,11 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     );
     let early = match performance.take.as_str() {
         // Without the wait its FIN carries the ACK, and FIN-WAIT-2 never is.
-        "later" if !performance.facts.contains_key("fins_before_server_enter") => fins,
+        "later"
+            if !performance.facts.contains_key("fins_before_server_enter") =>
+        {
+            fins
+        }
         _ => listed(performance, "fins_before_server_enter"),
     };
     judge.check(
@@ -206,7 +210,9 @@ fn segments(
     wanted: impl Fn(&testbed::Segment) -> bool,
 ) -> Vec<String> {
     let sender = |event: &testbed::trace::Event| match &event.what {
-        What::Frame(frame) if is_one(frame, &wanted) => Some(event.host.clone()),
+        What::Frame(frame) if is_one(frame, &wanted) => {
+            Some(event.host.clone())
+        }
         _ => None,
     };
     trace.events.iter().filter_map(sender).collect()

@@ -227,8 +227,7 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     if performance.missed.is_some() {
         return; // The rest of the story is not there to be judged.
     }
-    let lines =
-        [format!("listening on {address}"), "stopping".to_string()];
+    let lines = [format!("listening on {address}"), "stopping".to_string()];
     judge.printed("output", performance, "backlog", &lines);
     judge.ended_well(performance, "backlog");
 }
@@ -243,9 +242,12 @@ fn summary(performance: &Performance, backlog: u32) -> String {
     let mut text = String::new();
     for (fact, host) in [("server", KONGMING), ("client", LAPTOP)] {
         let sockets = performance.sockets(fact);
-        for state in
-            [TcpState::Listen, TcpState::SynSent, TcpState::SynRecv, TcpState::Established]
-        {
+        for state in [
+            TcpState::Listen,
+            TcpState::SynSent,
+            TcpState::SynRecv,
+            TcpState::Established,
+        ] {
             let count = relative(count(&sockets, state));
             text.push_str(&format!("{host:<14} {state:<12} {count}\n"));
         }

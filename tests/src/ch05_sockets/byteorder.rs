@@ -198,8 +198,7 @@ fn judge_memory(
     for number in numbers {
         let value: u32 = number.parse().unwrap_or_default();
         let right = hex(&value.to_ne_bytes());
-        let reversed: Vec<u8> =
-            value.to_ne_bytes().into_iter().rev().collect();
+        let reversed: Vec<u8> = value.to_ne_bytes().into_iter().rev().collect();
         let begin = format!("{number} is ");
         let said = lines
             .iter()
@@ -219,8 +218,7 @@ fn judge_memory(
 }
 
 fn expected_output(numbers: &[String], answers: &[u32]) -> Vec<String> {
-    let order =
-        if cfg!(target_endian = "little") { "little" } else { "big" };
+    let order = if cfg!(target_endian = "little") { "little" } else { "big" };
     let mut lines = vec![format!("host order is {order} endian")];
     for (number, answer) in numbers.iter().zip(answers) {
         let value: u32 = number.parse().unwrap_or_default();
@@ -256,7 +254,8 @@ fn normalised(
             ] {
                 line = line.replace(&hex(&bytes), name);
             }
-            line = line.replace(&format!("which is {answer}"), "which is ANSWER");
+            line =
+                line.replace(&format!("which is {answer}"), "which is ANSWER");
             if let Some(rest) = line.strip_prefix(&format!("{number} is ")) {
                 line = format!("NUMBER is {rest}");
             }
