@@ -1,5 +1,6 @@
 //! `lab shell`: onto a host of a running network, or of a fresh one.
 
+use std::os::fd::OwnedFd;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
@@ -37,28 +38,38 @@ pub struct Shell {
     command: Vec<String>,
 }
 
+/// A network's hosts by name, each with a descriptor of its first process.
+type Hosts = Vec<(String, OwnedFd)>;
+
 impl Shell {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        match self.running()? {
-            Some(network) => self.enter(&network),
-            None => {
-                let idle = Idle::start(&self.request())?;
-                self.greet(&idle);
-                let network = find(idle.pid)?;
-                self.enter(&network)
-            }
+        if let Some((network, hosts)) = self.running()? {
+            return self.enter(&network, hosts);
         }
+        let idle = Idle::start(&self.request())?;
+        self.greet(&idle);
+        let network = find(idle.pid)?;
+        let hosts = network.hosts()?;
+        self.enter(&network, hosts)
     }
 
-    /// The network to enter: the one that is named, else the newest.
-    fn running(&self) -> anyhow::Result<Option<Running>> {
+    /// The network to enter: the one that is named, else the newest that
+    /// answers; one that is about to end does not.
+    fn running(&self) -> anyhow::Result<Option<(Running, Hosts)>> {
         if let Some(pid) = self.of {
-            return find(pid).map(Some);
+            let network = find(pid)?;
+            let hosts = network.hosts()?;
+            return Ok(Some((network, hosts)));
         }
         if self.fresh || self.internet {
             return Ok(None);
         }
-        Ok(Running::all()?.pop())
+        let newest_first = Running::all()?.into_iter().rev();
+        Ok(newest_first
+            .filter_map(|network| {
+                Some((network.clone(), network.hosts().ok()?))
+            })
+            .find(|(_, hosts)| !hosts.is_empty()))
     }
 
     fn request(&self) -> Request {
@@ -84,8 +95,11 @@ impl Shell {
         );
     }
 
-    fn enter(&self, network: &Running) -> anyhow::Result<ExitCode> {
-        let mut hosts = network.hosts()?;
+    fn enter(
+        &self,
+        network: &Running,
+        mut hosts: Hosts,
+    ) -> anyhow::Result<ExitCode> {
         let names: Vec<String> =
             hosts.iter().map(|host| host.0.clone()).collect();
         let Some(at) = names.iter().position(|name| *name == self.host) else {

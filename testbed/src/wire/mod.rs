@@ -117,6 +117,7 @@ impl Wire {
             recorder,
             sampler,
             losses: Vec::new(),
+            askers: Vec::new(),
         };
         let thread = std::thread::Builder::new()
             .name("wire".into())
@@ -299,6 +300,7 @@ struct Carrier {
     recorder: Option<Recorder>,
     sampler: Option<Sampler>,
     losses: Vec<String>,
+    askers: Vec<Sender<()>>,
 }
 
 impl Carrier {
@@ -309,7 +311,10 @@ impl Carrier {
             self.deliver_what_is_due();
             if self.carry_batches(&mut buffer) {
                 quiet_since = Instant::now();
-            } else if quiet_since.elapsed() > ALERT {
+                continue;
+            }
+            self.answer_askers();
+            if quiet_since.elapsed() > ALERT {
                 self.sleep();
             }
         }
@@ -382,10 +387,7 @@ impl Carrier {
                 Order::Carrier(host, on, reply) => {
                     let _ = reply.send(self.set_carrier(&host, on));
                 }
-                Order::Sample(reply) => {
-                    self.sample_all();
-                    let _ = reply.send(());
-                }
+                Order::Sample(reply) => self.askers.push(reply),
                 Order::Losses(reply) => {
                     let _ = reply.send(self.count_losses());
                 }
@@ -695,9 +697,17 @@ impl Carrier {
         recorder.frame(t_ns, &self.plugs[from].host, bytes, frame)
     }
 
-    fn sample_all(&mut self) {
+    /// Samples for who has asked, now that no frame waits: what happened before
+    /// the question is in the trace before the answer.
+    fn answer_askers(&mut self) {
+        if self.askers.is_empty() {
+            return;
+        }
         if let Some(sampler) = &mut self.sampler {
             sampler.sample_all();
+        }
+        for asker in self.askers.drain(..) {
+            let _ = asker.send(()); // It may have gone.
         }
     }
 

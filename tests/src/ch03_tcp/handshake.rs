@@ -90,6 +90,10 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
         stage.sockets(LAPTOP, "TIME-WAIT", |sockets| {
             sockets.iter().any(|s| s.state == TcpState::TimeWait)
         })?;
+        // The last segment of the story is the ACK that ends LAST-ACK.
+        stage.sockets(KONGMING, "the end of the connection", |sockets| {
+            sockets.iter().all(|s| s.state == TcpState::Listen)
+        })?;
     }
     stage.end(client)?;
     stage.close_stdin(server);
