@@ -68,11 +68,12 @@ impl Sampler {
         let Some(watched) = hosts.find(|watched| watched.name == host) else {
             return;
         };
-        let before = watched.state(receiver, sender);
+        let asks = flags.syn && !flags.ack;
+        let before = watched.state(receiver, sender, asks);
         let deadline = Instant::now() + SETTLING;
         loop {
             watched.look(&self.recorder);
-            let settled = watched.state(receiver, sender) != before
+            let settled = watched.state(receiver, sender, asks) != before
                 || !must_change(before, flags);
             if settled || Instant::now() > deadline {
                 return;
@@ -92,12 +93,20 @@ impl Sampler {
     pub(crate) fn states(&self, frame: &[u8]) -> BTreeMap<String, TcpState> {
         let mut states = BTreeMap::new();
         let packet = Packet::decode(frame);
-        let Some((sender, receiver)) = ends(&packet) else { return states };
+        let (Some((flags, _)), Some((sender, receiver))) =
+            (packet.flags(), ends(&packet))
+        else {
+            return states;
+        };
+        let asks = flags.syn && !flags.ack;
         for (local, peer) in [(sender, receiver), (receiver, sender)] {
             let mut owners = self.hosts.iter();
             let owner = owners.find(|w| w.addresses.contains(&local.ip()));
             if let Some(watched) = owner {
-                states.insert(watched.name.clone(), watched.state(local, peer));
+                states.insert(
+                    watched.name.clone(),
+                    watched.state(local, peer, asks),
+                );
             }
         }
         states
@@ -152,9 +161,14 @@ impl Watched {
         self.known = now;
     }
 
-    /// The state of a connection here; where there is none yet, that of the
-    /// listener; where there is neither, CLOSED.
-    fn state(&self, local: SocketAddr, peer: SocketAddr) -> TcpState {
+    /// The state of a connection here. Where there is none it is CLOSED, but
+    /// for a SYN that a listener gets: it asks for a new one.
+    fn state(
+        &self,
+        local: SocketAddr,
+        peer: SocketAddr,
+        asks: bool,
+    ) -> TcpState {
         if let Some(state) = self.known.get(&(local, peer)) {
             return *state;
         }
@@ -163,6 +177,6 @@ impl Watched {
                 && bound.port() == local.port()
                 && (bound.ip() == local.ip() || bound.ip().is_unspecified())
         });
-        if listens { TcpState::Listen } else { TcpState::Closed }
+        if asks && listens { TcpState::Listen } else { TcpState::Closed }
     }
 }
