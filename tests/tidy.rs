@@ -1,1 +1,167 @@
+//! What the architecture promises, checked on the files themselves.
 
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use graders::catalogue::{self, root};
+use graders::subject::Subject;
+
+/// Each room of the house, and what no file in it may name.
+const FORBIDDEN: &[(&str, &[&str])] = &[
+    ("testbed", &["graders::", "labs::"]),
+    ("tests/src", &["use clap", "std::io::stdin().read_line(&mut answer)"]),
+    ("labs", &["testbed", "graders", "assert_cmd"]),
+    ("solutions", &["testbed", "graders", "assert_cmd"]),
+    ("tests/mutants", &["testbed", "graders"]),
+    ("tests/alternatives", &["testbed", "graders"]),
+];
+
+#[test]
+fn layers_reach_downward_only() {
+    for (room, forbidden) in FORBIDDEN {
+        for file in files(room, "rs") {
+            let text = read(&file);
+            for word in *forbidden {
+                assert!(
+                    !text.contains(word),
+                    "{}: `{word}` is above this layer",
+                    file.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_lives_in_one_module_of_a_crate() {
+    for room in ["testbed/src", "tests/src", "cli/src"] {
+        for file in files(room, "rs") {
+            let allowed = file.ends_with("sys.rs");
+            let uses = read(&file)
+                .lines()
+                .any(|line| !is_comment(line) && line.contains("unsafe {"));
+            // `first_of_all` is where the promise of `sys` is kept.
+            let kept = file.ends_with("snapshot.rs");
+            assert!(
+                allowed || kept || !uses,
+                "{}: unsafe outside sys.rs",
+                file.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_lab_stands_in_all_its_places() {
+    for lab in catalogue::all().unwrap() {
+        let grader = lab.grader().unwrap();
+        let module = lab.source();
+        let module = module.strip_prefix("labs").unwrap();
+        let mut places = vec![
+            lab.source(),
+            lab.page(),
+            Subject::Solution.source(&lab),
+            Path::new("tests/src").join(module),
+            Path::new("tests/pristine").join(module),
+        ];
+        places.extend(grader.mutants.iter().map(|mutant| {
+            Subject::Mutant(mutant.name.to_string()).source(&lab)
+        }));
+        places.extend(grader.alternatives.iter().map(|name| {
+            Subject::Alternative(name.to_string()).source(&lab)
+        }));
+        for place in places {
+            assert!(
+                root().join(&place).is_file(),
+                "{} has no {}",
+                lab.id,
+                place.display()
+            );
+        }
+        let summary = read(&root().join("book/src/SUMMARY.md"));
+        let page = lab.page();
+        let page = page.strip_prefix("book/src").unwrap().display().to_string();
+        assert!(summary.contains(&page), "SUMMARY.md lacks {page}");
+    }
+}
+
+#[test]
+fn every_mutant_is_known_and_has_a_cause_of_its_own() {
+    for lab in catalogue::all().unwrap() {
+        let mutants = lab.grader().unwrap().mutants;
+        assert!(mutants.len() >= 3, "{}: {} mutants", lab.id, mutants.len());
+        let causes: BTreeSet<&str> = mutants.iter().map(|m| m.cause).collect();
+        assert_eq!(causes.len(), mutants.len(), "{}: causes repeat", lab.id);
+        let folder = format!("tests/mutants/{}/{}", lab.chapter, lab.id);
+        let found: BTreeSet<String> = files(&folder, "rs")
+            .iter()
+            .map(|file| stem(file))
+            .collect();
+        let known: BTreeSet<String> =
+            mutants.iter().map(|mutant| mutant.name.to_string()).collect();
+        assert_eq!(found, known, "{folder}");
+    }
+}
+
+#[test]
+fn every_stub_has_the_head_of_its_solution() {
+    for lab in catalogue::all().unwrap() {
+        let file = lab.source();
+        let file = file.strip_prefix("labs").unwrap();
+        let stub = read(&root().join("tests/pristine").join(file));
+        let solution = read(&root().join(Subject::Solution.source(&lab)));
+        let head = |text: &str| -> Vec<String> {
+            let lines = text.lines().take_while(|line| line.starts_with("//!"));
+            lines.map(str::to_string).collect()
+        };
+        assert_eq!(head(&stub), head(&solution), "{}", lab.id);
+        assert!(stub.contains("todo!("), "{}: no todo! in the stub", lab.id);
+    }
+}
+
+/// Of a checkout nobody has worked in: CI sets LAB_PRISTINE.
+#[test]
+fn the_shipped_labs_are_the_stubs() {
+    if std::env::var_os("LAB_PRISTINE").is_none() {
+        return;
+    }
+    for lab in catalogue::all().unwrap() {
+        let file = lab.source();
+        let stub = root().join("tests/pristine").join(file.strip_prefix("labs").unwrap());
+        assert_eq!(read(&root().join(&file)), read(&stub), "{}", lab.id);
+    }
+}
+
+fn is_comment(line: &str) -> bool {
+    line.trim_start().starts_with("//")
+}
+
+fn stem(file: &Path) -> String {
+    file.file_stem().unwrap().to_string_lossy().into_owned()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path)
+        .unwrap_or_else(|err| panic!("read {}: {err}", path.display()))
+}
+
+/// The files below a folder of the checkout, in the order of their names; none
+/// where the folder is not there.
+fn files(folder: &str, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == extension) {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    found
+}
