@@ -97,8 +97,16 @@ impl View {
         if !again {
             sent.1 = next;
         }
-        let peer = connection.sent.get(&segment.destination).map(|s| s.0);
-        let ack = segment.ack.wrapping_sub(peer.unwrap_or(0));
+        // Where the other end has not been seen, what it sent before this
+        // acknowledgement counts as its SYN.
+        let unseen = (segment.ack.wrapping_sub(1), segment.ack);
+        let peer = match segment.flags.ack {
+            true => {
+                *connection.sent.entry(segment.destination).or_insert(unseen)
+            }
+            false => unseen,
+        };
+        let ack = segment.ack.wrapping_sub(peer.0);
         Some(SegmentView {
             connection: connection.number,
             from: trace.name_of(from.ip()),
