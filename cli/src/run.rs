@@ -169,13 +169,15 @@ impl Run {
         }
         let kernel = testbed::kernel_release();
         println!("kernel   Linux {kernel}, profile {}", request.profile.name());
-        if request.backend.is_none() {
-            if let Some(problem) = Backend::tap_problem() {
-                println!("backend  pkt, since tap is not to be had:");
-                println!("         {}", problem.what());
-                if let Some(cure) = problem.exact_cure() {
-                    println!("         cure: {cure}");
-                }
+        let problem = match request.backend {
+            None => Backend::tap_problem(),
+            Some(_) => None,
+        };
+        if let Some(problem) = problem {
+            println!("backend  pkt, since tap is not to be had:");
+            println!("         {}", problem.what());
+            if let Some(cure) = problem.exact_cure() {
+                println!("         cure: {cure}");
             }
         }
         println!("seed     {}\n", request.seed);
