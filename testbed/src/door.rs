@@ -17,7 +17,7 @@ use nix::sys::socket::{
 use nix::unistd::geteuid;
 
 use crate::error::{Call, Error, Result};
-use crate::network::Testbed;
+use crate::running::Testbed;
 use crate::sys;
 
 /// More hosts than any network has.

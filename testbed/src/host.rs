@@ -15,12 +15,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sethostname};
 
 use crate::error::{Call, Error, Result};
-use crate::network::HostSpec;
+use crate::network::{Backend, HostSpec};
 use crate::profile::Profile;
 use crate::program::{Launch, Mourner, Program};
 use crate::recorder::Recorder;
 use crate::sockets::{Inspector, TcpSocket};
-use crate::{netlink, sys};
+use crate::wire::Tap;
+use crate::{interfaces, netlink, sys};
 
 /// Process numbers a host may use: the end of a fork bomb.
 const MOST_PROCESSES: &[u8] = b"600";
@@ -32,14 +33,9 @@ const MOST_PROCESSES: &[u8] = b"600";
 pub struct Host {
     spec: HostSpec,
     character: Character,
-    /// Process 1 of the host; a descriptor, so that the number cannot be
-    /// somebody else's.
-    first: OwnedFd,
-    first_pid: Pid,
-    netns: OwnedFd,
+    core: Core,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    inspector: Inspector,
     recorder: Recorder,
     sampling: Option<Sampling>,
     mourners: Mutex<Vec<Mourner>>,
@@ -94,27 +90,27 @@ impl Host {
     pub(crate) fn start(
         spec: HostSpec,
         character: Character,
+        backend: Backend,
         recorder: Recorder,
     ) -> Result<Host> {
         let (jobs, inbox) = channel::<Job>();
         let (ready, started) = channel();
-        let (name, written) = (spec.name.clone(), character.clone());
+        let (plan, written) = (spec.clone(), character.clone());
         let thread = std::thread::Builder::new()
-            .name(format!("host {name}"))
-            .spawn(move || live(&name, &written, &ready, &inbox))
+            .name(format!("host {}", spec.name))
+            .spawn(move || {
+                live(|| become_host(&plan, &written, backend), &ready, &inbox);
+            })
             .call("clone thread")?;
-        let (pid, first, netns, inspector) = started
+        let core = started
             .recv()
             .map_err(|_| Error::new(format!("{}: no start", spec.name)))??;
         Ok(Host {
             spec,
             character,
-            first,
-            first_pid: pid,
-            netns,
+            core,
             jobs: Some(jobs),
             thread: Some(thread),
-            inspector,
             recorder,
             sampling: None,
             mourners: Mutex::default(),
@@ -171,7 +167,7 @@ impl Host {
         &self,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Acting<T>> {
-        let first = self.first.try_clone().call("dup pidfd")?;
+        let first = self.core.first.try_clone().call("dup pidfd")?;
         let (ready, joined) = channel();
         let thread = std::thread::Builder::new()
             .name(format!("on {}", self.name()))
@@ -229,12 +225,12 @@ impl Host {
 
     /// The host's TCP sockets at this moment.
     pub fn tcp_sockets(&self) -> Result<Vec<TcpSocket>> {
-        self.inspector.tcp()
+        self.core.inspector.tcp()
     }
 
     /// A descriptor of the host's process 1: setns(2) takes it.
     pub fn process(&self) -> &OwnedFd {
-        &self.first
+        &self.core.first
     }
 
     /// Runs a job on the thread whose children are the host's processes.
@@ -254,7 +250,12 @@ impl Host {
 
     /// The network namespace, for a device that is to be made in it.
     pub(crate) fn netns(&self) -> &OwnedFd {
-        &self.netns
+        &self.core.netns
+    }
+
+    /// Gives the wire its ends of the TAP devices.
+    pub(crate) fn take_taps(&mut self) -> Vec<Tap> {
+        std::mem::take(&mut self.core.taps)
     }
 
     pub(crate) fn spec(&self) -> &HostSpec {
@@ -267,14 +268,14 @@ impl Host {
     }
 
     fn join_as_thread(&self) -> Result<()> {
-        join_as_thread(&self.first)
+        join_as_thread(&self.core.first)
     }
 }
 
 impl Drop for Host {
     fn drop(&mut self) {
         // The end of process 1 is the end of every process of the host.
-        let _ = kill(self.first_pid, Signal::SIGKILL);
+        let _ = kill(self.core.first_pid, Signal::SIGKILL);
         // Process 1 itself ends last: when the programs, which are children of
         // ours, have been reaped (pid_namespaces(7)).
         if let Ok(mourners) = self.mourners.lock() {
@@ -284,7 +285,7 @@ impl Drop for Host {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
-        let _ = nix::sys::wait::waitpid(self.first_pid, None);
+        let _ = nix::sys::wait::waitpid(self.core.first_pid, None);
     }
 }
 
@@ -295,17 +296,26 @@ fn join_as_thread(first: &OwnedFd) -> Result<()> {
     sys::join(first, SHARED_BY_THREADS).call("setns pidfd")
 }
 
-type Started = Result<(Pid, OwnedFd, OwnedFd, Inspector)>;
+/// What a host is, seen from outside.
+struct Core {
+    /// Process 1 of the host; a descriptor, so that the number cannot be
+    /// somebody else's.
+    first: OwnedFd,
+    first_pid: Pid,
+    netns: OwnedFd,
+    inspector: Inspector,
+    /// The wire's ends of its TAP devices, until the wire takes them.
+    taps: Vec<Tap>,
+}
 
 /// The host's thread: makes the namespaces, stays in them, and forks the
 /// host's processes, which are its children and so easy to wait for.
 fn live(
-    name: &str,
-    character: &Character,
-    ready: &Sender<Started>,
+    start: impl FnOnce() -> Result<Core>,
+    ready: &Sender<Result<Core>>,
     jobs: &Receiver<Job>,
 ) {
-    let started = become_host(name, character);
+    let started = start();
     let alive = started.is_ok();
     if ready.send(started).is_err() || !alive {
         return;
@@ -315,7 +325,12 @@ fn live(
     }
 }
 
-fn become_host(name: &str, character: &Character) -> Started {
+fn become_host(
+    spec: &HostSpec,
+    character: &Character,
+    backend: Backend,
+) -> Result<Core> {
+    let name = spec.name.as_str();
     for (flag, flag_name) in [
         (CloneFlags::CLONE_NEWNET, "CLONE_NEWNET"),
         (CloneFlags::CLONE_NEWNS, "CLONE_NEWNS"),
@@ -340,7 +355,9 @@ fn become_host(name: &str, character: &Character) -> Started {
     let pid = start_first_process()?;
     let first = sys::pidfd_open(pid.as_raw()).call("pidfd_open")?;
     netlink::set_up("lo", true)?;
-    Ok((pid, first, netns, Inspector::open()?))
+    let taps = interfaces::start(spec, backend)?;
+    let inspector = Inspector::open()?;
+    Ok(Core { first, first_pid: pid, netns, inspector, taps })
 }
 
 /// Lays the host's own files over /etc/hosts and /etc/resolv.conf. They live

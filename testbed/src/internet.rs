@@ -38,7 +38,7 @@ use nix::sys::eventfd::EventFd;
 
 use crate::error::{Call, Result};
 use crate::host::{Acting, Host};
-use crate::network::Testbed;
+use crate::running::Testbed;
 
 pub use http::PAGE;
 

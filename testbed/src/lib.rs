@@ -28,7 +28,8 @@
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `program`, `host`, `network`, `internet`.
+//! `recorder`, `sampler`, `wire`, `program`, `host`, `interfaces`, `network`,
+//! `running`, `internet`, `door`.
 
 mod diagnosis;
 pub mod door;
@@ -36,6 +37,7 @@ mod draw;
 mod enter;
 mod error;
 mod host;
+mod interfaces;
 pub mod internet;
 mod netlink;
 mod network;
@@ -43,6 +45,7 @@ mod packet;
 mod profile;
 mod program;
 mod recorder;
+mod running;
 mod sampler;
 mod sockets;
 mod sys;
@@ -54,10 +57,11 @@ pub use draw::Draw;
 pub use enter::enter;
 pub use error::{Error, Result};
 pub use host::{Acting, Host};
-pub use network::{Backend, Follower, HostSpec, Network, Testbed};
+pub use network::{Backend, HostSpec, Network};
 pub use packet::{Flags, Packet, Segment};
 pub use profile::Profile;
 pub use program::{Exit, Launch, Program};
+pub use running::{Follower, Testbed};
 pub use sockets::{TcpSocket, TcpState, Timer, TimerKind};
 pub use trace::Trace;
 pub use wire::{Action, Armed, KINDS, Kind, Matcher, Rule, Wire};

@@ -12,7 +12,7 @@ use netlink_packet_core::{
     NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage,
+    AddressAttribute, AddressHeaderFlags, AddressMessage,
 };
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
@@ -40,15 +40,15 @@ pub(crate) fn set_up(name: &str, up: bool) -> Result<()> {
     set_link(link, format!("RTM_NEWLINK {name} up={up}"))
 }
 
-/// The station address and the length of the transmit queue, and up: one
-/// request. A TAP device's default queue of 500 frames loses bulk traffic.
+/// The station address and the length of the transmit queue, then up. The
+/// queue of an interface that is up changes only after milliseconds (the kernel
+/// waits until no processor uses the old one), hence two requests.
 pub(crate) fn configure(name: &str, mac: [u8; 6], queue: u32) -> Result<()> {
     let mut link = link(name)?;
-    link.header.change_mask = LinkFlags::Up;
-    link.header.flags = LinkFlags::Up;
     link.attributes.push(LinkAttribute::Address(mac.to_vec()));
     link.attributes.push(LinkAttribute::TxQueueLen(queue));
-    set_link(link, format!("RTM_NEWLINK {name} address, txqlen, up"))
+    set_link(link, format!("RTM_NEWLINK {name} address, txqlen"))?;
+    set_up(name, true)
 }
 
 /// A veth pair: `near` in this namespace, `far` in the one behind `netns`.
@@ -72,8 +72,8 @@ pub(crate) fn create_veth(
     )
 }
 
-/// Adds an address. An IPv6 address is usable at once: duplicate address
-/// detection (RFC 4862, section 5.4) would cost a second.
+/// Adds an address. The kernel makes an IPv6 address usable a little later,
+/// even where duplicate address detection (RFC 4862, section 5.4) is off.
 pub(crate) fn add_address(name: &str, addr: IpAddr, prefix: u8) -> Result<()> {
     let mut message = AddressMessage::default();
     message.header.family = family(addr);
@@ -81,18 +81,11 @@ pub(crate) fn add_address(name: &str, addr: IpAddr, prefix: u8) -> Result<()> {
     message.header.index = index(name)?;
     message.header.flags = AddressHeaderFlags::empty();
     message.attributes.push(AddressAttribute::Local(addr));
-    match addr {
-        IpAddr::V4(v4) => {
-            let mask = u32::MAX.checked_shl(32 - u32::from(prefix));
-            let host = !mask.unwrap_or(0);
-            let broadcast = Ipv4Addr::from(u32::from(v4) | host);
-            message.attributes.push(AddressAttribute::Broadcast(broadcast));
-        }
-        IpAddr::V6(_) => {
-            message
-                .attributes
-                .push(AddressAttribute::Flags(AddressFlags::Nodad));
-        }
+    if let IpAddr::V4(v4) = addr {
+        let mask = u32::MAX.checked_shl(32 - u32::from(prefix));
+        let host = !mask.unwrap_or(0);
+        let broadcast = Ipv4Addr::from(u32::from(v4) | host);
+        message.attributes.push(AddressAttribute::Broadcast(broadcast));
     }
     create(
         RouteNetlinkMessage::NewAddress(message),

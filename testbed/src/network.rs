@@ -1,30 +1,20 @@
-//! The plan of a network, and the network.
+//! The plan of a network.
 
-use std::fs::{File, OpenOptions};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::AsFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
-use crate::error::{Call, Error, Result};
+use crate::error::{Error, Result};
 use crate::host::{Character, Host};
-use crate::netlink::Links;
+use crate::interfaces::{self, open_tun};
+use crate::netlink::{self, Links};
 use crate::profile::Profile;
 use crate::recorder::Recorder;
+use crate::running::Testbed;
 use crate::sampler::Sampler;
-use crate::sockets::{Inspector, TcpSocket};
-use crate::trace::{HostInfo, Trace, What};
-use crate::wire::{Matcher, Pkt, Plug, Port, Tap, Wire};
-use crate::{netlink, sys};
-
-/// TAP's own queue of 500 frames loses hundreds a second of bulk traffic.
-const QUEUE: u32 = 10_000;
-/// What a veth pair may need to notice that it is connected.
-const CARRIER_PATIENCE: Duration = Duration::from_secs(2);
+use crate::sockets::Inspector;
+use crate::wire::Wire;
 
 /// How a host's interface reaches the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,15 +52,15 @@ impl Backend {
 pub struct HostSpec {
     pub(crate) name: String,
     pub(crate) interfaces: Vec<Interface>,
-    gateways: Vec<IpAddr>,
-    forwards: bool,
+    pub(crate) gateways: Vec<IpAddr>,
+    pub(crate) forwards: bool,
 }
 
 #[derive(Clone, Debug)]
 pub(crate) struct Interface {
     pub(crate) lan: usize,
     pub(crate) mac: [u8; 6],
-    addresses: Vec<(IpAddr, u8)>,
+    pub(crate) addresses: Vec<(IpAddr, u8)>,
 }
 
 impl HostSpec {
@@ -249,15 +239,12 @@ impl Network {
     pub fn up(self) -> Result<Testbed> {
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let recorder = Recorder::new();
-        let mut hosts = self.start_hosts(&recorder)?;
-        let plugs = connect(&hosts, backend)?;
-        for host in &hosts {
-            configure(host)?;
-        }
+        let mut hosts = self.start_hosts(backend, &recorder)?;
+        let plugs = interfaces::connect(&mut hosts, backend)?;
         let links = links(&hosts)?;
         if backend == Backend::Pkt {
             for (host, links) in &links {
-                wait_for_carrier(host, links)?;
+                interfaces::wait_for_carrier(host, links)?;
             }
         }
         let sampler = if self.states {
@@ -265,6 +252,7 @@ impl Network {
         } else {
             None
         };
+        interfaces::wait_for_ipv6(&hosts)?;
         let capture = self.capture.then(|| recorder.clone());
         let wire = Wire::start(plugs, links, capture, sampler)?;
         if self.states {
@@ -274,11 +262,15 @@ impl Network {
         }
         let seed = self.seed.unwrap_or_else(Draw::fresh_seed);
         let profile = self.profile;
-        Ok(Testbed { wire, hosts, recorder, profile, backend, seed })
+        Ok(Testbed::new(hosts, wire, recorder, profile, backend, seed))
     }
 
     /// All hosts at once: each waits for the kernel more than it works.
-    fn start_hosts(&self, recorder: &Recorder) -> Result<Vec<Host>> {
+    fn start_hosts(
+        &self,
+        backend: Backend,
+        recorder: &Recorder,
+    ) -> Result<Vec<Host>> {
         let character = self.character();
         std::thread::scope(|scope| {
             let starting: Vec<_> = self
@@ -287,7 +279,8 @@ impl Network {
                 .map(|spec| {
                     let (character, recorder) = (&character, recorder.clone());
                     scope.spawn(move || {
-                        Host::start(spec.clone(), character.clone(), recorder)
+                        let spec = spec.clone();
+                        Host::start(spec, character.clone(), backend, recorder)
                     })
                 })
                 .collect();
@@ -339,93 +332,6 @@ fn addresses(v4: Ipv4Addr, subnet: u16) -> [(IpAddr, u8); 2] {
     [(v4.into(), 24), (v6.into(), 64)]
 }
 
-/// Gives each host its interfaces, the other ends of which the wire gets.
-fn connect(hosts: &[Host], backend: Backend) -> Result<Vec<Plug>> {
-    let mut plugs = Vec::new();
-    for host in hosts {
-        for (number, interface) in host.spec().interfaces.iter().enumerate() {
-            let name = format!("eth{number}");
-            let port: Box<dyn Port> = match backend {
-                Backend::Tap => Box::new(host.run(move || tap(&name))??),
-                Backend::Pkt => {
-                    // The devices of a network that is down linger a while.
-                    static COUNT: AtomicUsize = AtomicUsize::new(0);
-                    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-                    let far = format!("w{count}");
-                    Box::new(pkt(host, &name, far)?)
-                }
-            };
-            let (lan, mac) = (interface.lan, interface.mac);
-            plugs.push(Plug { host: host.name().to_string(), lan, mac, port });
-        }
-    }
-    Ok(plugs)
-}
-
-fn open_tun() -> Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open("/dev/net/tun")
-        .call("open /dev/net/tun")
-}
-
-/// Runs on the host: a TAP device belongs to the network of who opened it.
-fn tap(name: &str) -> Result<Tap> {
-    let tun = open_tun()?;
-    sys::create_tap(&tun, name).call(format!("ioctl TUNSETIFF {name}"))?;
-    Ok(Tap(tun))
-}
-
-/// Runs on the wire's side, in the namespace that [`crate::enter`] made.
-fn pkt(host: &Host, name: &str, far: String) -> Result<Pkt> {
-    netlink::create_veth(&far, name, host.netns().as_fd())?;
-    let own = format!("/proc/sys/net/ipv6/conf/{far}/disable_ipv6");
-    // A kernel without IPv6 has no such file, and no such frames.
-    let _ = std::fs::write(own, "1");
-    netlink::set_up(&far, true)?;
-    sys::no_offload(&far).call(format!("ioctl SIOCETHTOOL {far}"))?;
-    let socket = sys::packet_socket(netlink::index(&far)?)
-        .call(format!("socket AF_PACKET on {far}"))?;
-    Ok(Pkt::new(socket, far))
-}
-
-/// Addresses and routes, set from the host's own thread.
-fn configure(host: &Host) -> Result<()> {
-    let spec = host.spec().clone();
-    host.run(move || {
-        if spec.forwards {
-            for path in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
-                let path = format!("/proc/sys/net/{path}");
-                std::fs::write(&path, "1").call(format!("write {path}"))?;
-            }
-        }
-        for (number, interface) in spec.interfaces.iter().enumerate() {
-            let name = format!("eth{number}");
-            netlink::configure(&name, interface.mac, QUEUE)?;
-            sys::no_offload(&name).call(format!("ioctl SIOCETHTOOL {name}"))?;
-            for (address, prefix) in &interface.addresses {
-                netlink::add_address(&name, *address, *prefix)?;
-            }
-        }
-        for gateway in &spec.gateways {
-            netlink::add_default_route(*gateway)?;
-        }
-        Ok(())
-    })?
-}
-
-/// veth's carrier comes some time after both ends are up.
-fn wait_for_carrier(host: &str, links: &Links) -> Result<()> {
-    match links.wait_for_carrier(true, CARRIER_PATIENCE)? {
-        true => Ok(()),
-        false => Err(Error::new(format!(
-            "a link of {host} has no carrier after {CARRIER_PATIENCE:?}"
-        ))),
-    }
-}
-
 /// Each host's name and links.
 fn links(hosts: &[Host]) -> Result<Vec<(String, Links)>> {
     let links = hosts.iter().map(|host| {
@@ -444,205 +350,4 @@ fn watched(hosts: &[Host]) -> Result<Vec<(String, Vec<IpAddr>, Inspector)>> {
         Ok((host.name().to_string(), host.addresses(), inspector))
     });
     watched.collect()
-}
-
-/// A network that is up. Dropping it ends every process on its hosts, and
-/// nothing of it stays.
-pub struct Testbed {
-    // Dropped in this order: nobody waits for a wire that is gone.
-    hosts: Vec<Host>,
-    wire: Wire,
-    recorder: Recorder,
-    profile: Profile,
-    backend: Backend,
-    seed: u64,
-}
-
-impl Testbed {
-    /// The host of this name.
-    pub fn host(&self, name: &str) -> Result<&Host> {
-        let found = self.hosts.iter().find(|host| host.name() == name);
-        found.ok_or_else(|| {
-            let names: Vec<&str> = self.hosts.iter().map(Host::name).collect();
-            Error::new(format!("no host `{name}` is on this network"))
-                .cure(format!("there are {}", names.join(", ")))
-        })
-    }
-
-    /// Every host, in the order of the plan.
-    pub fn hosts(&self) -> &[Host] {
-        &self.hosts
-    }
-
-    /// The wire between them.
-    pub fn wire(&self) -> &Wire {
-        &self.wire
-    }
-
-    /// What the run draws by lot: the same for the same seed.
-    pub fn draw(&self) -> Draw {
-        Draw::from_seed(self.seed)
-    }
-
-    /// Which backend carries the frames.
-    pub fn backend(&self) -> Backend {
-        self.backend
-    }
-
-    /// Writes a step of the scenario into the trace, with the states as they
-    /// are now.
-    pub fn step(&self, host: &str, text: impl Into<String>) -> Result<()> {
-        self.wire.sample()?;
-        self.recorder.step(host, text.into());
-        Ok(())
-    }
-
-    /// Waits until `count` frames that match have been on the wire since the
-    /// network is up, delivered or not: `false` when time runs out first.
-    pub fn wait_frames(
-        &self,
-        what: &str,
-        count: usize,
-        limit: Duration,
-    ) -> Result<bool> {
-        let matcher: Matcher = what.parse()?;
-        let (mut seen, mut from) = (0, 0);
-        Ok(self.recorder.wait_until(Instant::now() + limit, |log| {
-            for event in &log.events[from..] {
-                if let What::Frame(frame) = &event.what {
-                    let hit = matcher.matches(&event.host, &frame.packet());
-                    seen += usize::from(hit);
-                }
-            }
-            from = log.events.len();
-            seen >= count
-        }))
-    }
-
-    /// Waits until a host's sockets satisfy `done`; the sockets at that moment,
-    /// or `Err` with the last ones when time runs out.
-    ///
-    /// Sockets have no event that a watcher could wait for: they are looked at
-    /// each time something happens in the run, and every millisecond.
-    pub fn wait_sockets(
-        &self,
-        host: &str,
-        limit: Duration,
-        done: impl Fn(&[TcpSocket]) -> bool,
-    ) -> Result<std::result::Result<Vec<TcpSocket>, Vec<TcpSocket>>> {
-        let host = self.host(host)?;
-        let deadline = Instant::now() + limit;
-        loop {
-            let sockets = host.tcp_sockets()?;
-            if done(&sockets) {
-                self.wire.sample()?;
-                return Ok(Ok(sockets));
-            }
-            if Instant::now() >= deadline {
-                self.wire.sample()?;
-                return Ok(Err(sockets));
-            }
-            let events = self.recorder.log().events.len();
-            let soon = Instant::now() + Duration::from_millis(1);
-            self.recorder.wait_until(soon, |log| log.events.len() != events);
-        }
-    }
-
-    /// Calls `hear` with each event once it is in the trace, from a thread of
-    /// its own, until the network is down. What the wire adds to a frame later
-    /// (its delivery after a delay) is in [`Testbed::trace`] alone.
-    pub fn follow(
-        &self,
-        mut hear: impl FnMut(&crate::trace::Event) + Send + 'static,
-    ) -> Follower {
-        let recorder = self.recorder.clone();
-        let stop =
-            std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let stopped = stop.clone();
-        let thread = std::thread::spawn(move || {
-            let mut next = 0;
-            loop {
-                let last = stopped.load(std::sync::atomic::Ordering::Acquire);
-                let soon = Instant::now() + Duration::from_millis(50);
-                recorder.wait_until(soon, |log| log.events.len() > next);
-                let new = recorder.log().events[next..].to_vec();
-                next += new.len();
-                new.iter().for_each(&mut hear);
-                if last {
-                    return;
-                }
-            }
-        });
-        Follower { stop, thread: Some(thread) }
-    }
-
-    /// Everything that has happened so far.
-    pub fn trace(&self) -> Result<Trace> {
-        self.wire.sample()?;
-        let mut events = self.recorder.log().events.clone();
-        // A frame is written down once it is delivered, with the time at which
-        // it came; what changed meanwhile stands before it in the list.
-        events.sort_by_key(|event| event.t_ns);
-        let not_kept = self.recorder.log().not_kept;
-        let losses = self.losses()?;
-        Ok(Trace { events, losses, not_kept, ..self.blank_trace() })
-    }
-
-    /// The trace before anything has happened: what the world is.
-    pub fn blank_trace(&self) -> Trace {
-        Trace {
-            kernel: crate::kernel_release(),
-            profile: self.profile.name().to_string(),
-            backend: self.backend.name().to_string(),
-            seed: self.seed,
-            epoch_ns: self.recorder.epoch_ns(),
-            hosts: self
-                .hosts
-                .iter()
-                .map(|host| HostInfo {
-                    name: host.name().to_string(),
-                    addresses: host.addresses(),
-                })
-                .collect(),
-            events: Vec::new(),
-            losses: Vec::new(),
-            not_kept: 0,
-        }
-    }
-
-    /// Frames that were lost though nobody told the wire to lose them: in the
-    /// queue between a host and the wire, or in the write to a host.
-    pub fn losses(&self) -> Result<Vec<String>> {
-        let mut losses = self.wire.losses()?;
-        for host in &self.hosts {
-            for number in 0..host.spec().interfaces.len() {
-                let name = format!("eth{number}");
-                let asked = name.clone();
-                let counters =
-                    host.run(move || netlink::counters(&asked))??;
-                let dropped = counters.tx_dropped;
-                let explained = self.wire.explains_drops(host.name());
-                if dropped > 0 && !explained {
-                    let host = host.name();
-                    losses.push(format!("{name} of {host} dropped {dropped}"));
-                }
-            }
-        }
-        Ok(losses)
-    }
-}
-
-/// A thread that hears the events of a run; ends when dropped, after the last.
-pub struct Follower {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
-}
-
-impl Drop for Follower {
-    fn drop(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::Release);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
 }

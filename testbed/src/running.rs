@@ -1,0 +1,226 @@
+//! A network that is up.
+
+use std::time::{Duration, Instant};
+
+use crate::draw::Draw;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::netlink;
+use crate::network::Backend;
+use crate::profile::Profile;
+use crate::recorder::Recorder;
+use crate::sockets::TcpSocket;
+use crate::trace::{HostInfo, Trace, What};
+use crate::wire::{Matcher, Wire};
+
+/// A network that is up. Dropping it ends every process on its hosts, and
+/// nothing of it stays.
+pub struct Testbed {
+    // Dropped in this order: nobody waits for a wire that is gone.
+    hosts: Vec<Host>,
+    wire: Wire,
+    recorder: Recorder,
+    profile: Profile,
+    backend: Backend,
+    seed: u64,
+}
+
+impl Testbed {
+    pub(crate) fn new(
+        hosts: Vec<Host>,
+        wire: Wire,
+        recorder: Recorder,
+        profile: Profile,
+        backend: Backend,
+        seed: u64,
+    ) -> Testbed {
+        Testbed { hosts, wire, recorder, profile, backend, seed }
+    }
+
+    /// The host of this name.
+    pub fn host(&self, name: &str) -> Result<&Host> {
+        let found = self.hosts.iter().find(|host| host.name() == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.hosts.iter().map(Host::name).collect();
+            Error::new(format!("no host `{name}` is on this network"))
+                .cure(format!("there are {}", names.join(", ")))
+        })
+    }
+
+    /// Every host, in the order of the plan.
+    pub fn hosts(&self) -> &[Host] {
+        &self.hosts
+    }
+
+    /// The wire between them.
+    pub fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// What the run draws by lot: the same for the same seed.
+    pub fn draw(&self) -> Draw {
+        Draw::from_seed(self.seed)
+    }
+
+    /// Which backend carries the frames.
+    pub fn backend(&self) -> Backend {
+        self.backend
+    }
+
+    /// Writes a step of the scenario into the trace, with the states as they
+    /// are now.
+    pub fn step(&self, host: &str, text: impl Into<String>) -> Result<()> {
+        self.wire.sample()?;
+        self.recorder.step(host, text.into());
+        Ok(())
+    }
+
+    /// Waits until `count` frames that match have been on the wire since the
+    /// network is up, delivered or not: `false` when time runs out first.
+    pub fn wait_frames(
+        &self,
+        what: &str,
+        count: usize,
+        limit: Duration,
+    ) -> Result<bool> {
+        let matcher: Matcher = what.parse()?;
+        let (mut seen, mut from) = (0, 0);
+        Ok(self.recorder.wait_until(Instant::now() + limit, |log| {
+            for event in &log.events[from..] {
+                if let What::Frame(frame) = &event.what {
+                    let hit = matcher.matches(&event.host, &frame.packet());
+                    seen += usize::from(hit);
+                }
+            }
+            from = log.events.len();
+            seen >= count
+        }))
+    }
+
+    /// Waits until a host's sockets satisfy `done`; the sockets at that moment,
+    /// or `Err` with the last ones when time runs out.
+    ///
+    /// Sockets have no event that a watcher could wait for: they are looked at
+    /// each time something happens in the run, and every millisecond.
+    pub fn wait_sockets(
+        &self,
+        host: &str,
+        limit: Duration,
+        done: impl Fn(&[TcpSocket]) -> bool,
+    ) -> Result<std::result::Result<Vec<TcpSocket>, Vec<TcpSocket>>> {
+        let host = self.host(host)?;
+        let deadline = Instant::now() + limit;
+        loop {
+            let sockets = host.tcp_sockets()?;
+            if done(&sockets) {
+                self.wire.sample()?;
+                return Ok(Ok(sockets));
+            }
+            if Instant::now() >= deadline {
+                self.wire.sample()?;
+                return Ok(Err(sockets));
+            }
+            let events = self.recorder.log().events.len();
+            let soon = Instant::now() + Duration::from_millis(1);
+            self.recorder.wait_until(soon, |log| log.events.len() != events);
+        }
+    }
+
+    /// Calls `hear` with each event once it is in the trace, from a thread of
+    /// its own, until the network is down. What the wire adds to a frame later
+    /// (its delivery after a delay) is in [`Testbed::trace`] alone.
+    pub fn follow(
+        &self,
+        mut hear: impl FnMut(&crate::trace::Event) + Send + 'static,
+    ) -> Follower {
+        let recorder = self.recorder.clone();
+        let stop =
+            std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stopped = stop.clone();
+        let thread = std::thread::spawn(move || {
+            let mut next = 0;
+            loop {
+                let last = stopped.load(std::sync::atomic::Ordering::Acquire);
+                let soon = Instant::now() + Duration::from_millis(50);
+                recorder.wait_until(soon, |log| log.events.len() > next);
+                let new = recorder.log().events[next..].to_vec();
+                next += new.len();
+                new.iter().for_each(&mut hear);
+                if last {
+                    return;
+                }
+            }
+        });
+        Follower { stop, thread: Some(thread) }
+    }
+
+    /// Everything that has happened so far.
+    pub fn trace(&self) -> Result<Trace> {
+        self.wire.sample()?;
+        let mut events = self.recorder.log().events.clone();
+        // A frame is written down once it is delivered, with the time at which
+        // it came; what changed meanwhile stands before it in the list.
+        events.sort_by_key(|event| event.t_ns);
+        let not_kept = self.recorder.log().not_kept;
+        let losses = self.losses()?;
+        Ok(Trace { events, losses, not_kept, ..self.blank_trace() })
+    }
+
+    /// The trace before anything has happened: what the world is.
+    pub fn blank_trace(&self) -> Trace {
+        Trace {
+            kernel: crate::kernel_release(),
+            profile: self.profile.name().to_string(),
+            backend: self.backend.name().to_string(),
+            seed: self.seed,
+            epoch_ns: self.recorder.epoch_ns(),
+            hosts: self
+                .hosts
+                .iter()
+                .map(|host| HostInfo {
+                    name: host.name().to_string(),
+                    addresses: host.addresses(),
+                })
+                .collect(),
+            events: Vec::new(),
+            losses: Vec::new(),
+            not_kept: 0,
+        }
+    }
+
+    /// Frames that were lost though nobody told the wire to lose them: in the
+    /// queue between a host and the wire, or in the write to a host.
+    pub fn losses(&self) -> Result<Vec<String>> {
+        let mut losses = self.wire.losses()?;
+        for host in &self.hosts {
+            for number in 0..host.spec().interfaces.len() {
+                let name = format!("eth{number}");
+                let asked = name.clone();
+                let counters =
+                    host.run(move || netlink::counters(&asked))??;
+                let dropped = counters.tx_dropped;
+                let explained = self.wire.explains_drops(host.name());
+                if dropped > 0 && !explained {
+                    let host = host.name();
+                    losses.push(format!("{name} of {host} dropped {dropped}"));
+                }
+            }
+        }
+        Ok(losses)
+    }
+}
+
+/// A thread that hears the events of a run; ends when dropped, after the last.
+pub struct Follower {
+    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        self.stop.store(true, std::sync::atomic::Ordering::Release);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
