@@ -22,6 +22,9 @@ const VOID: u8 = 3;
 
 /// Arguments of `lab run`.
 #[derive(Args)]
+#[command(after_help = "Exit status: 0 the run went as it should; 1 it did \
+    not; 2 it could not be run; 3 it is void, because the network lost a frame \
+    by itself.")]
 pub struct Run {
     /// The lab's name; `lab list` shows them
     lab: String,

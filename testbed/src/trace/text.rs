@@ -48,6 +48,10 @@ impl Trace {
         for event in &self.events {
             text.push_str(&painter.paint(self, event));
         }
+        if self.not_kept > 0 {
+            let more = self.not_kept;
+            line(&mut text, &format!("({more} frames more, not recorded)"));
+        }
         for loss in &self.losses {
             line(&mut text, &format!("VOID: {loss}, and nobody asked for it"));
         }
