@@ -14,7 +14,7 @@ use crate::recorder::Recorder;
 use crate::running::Testbed;
 use crate::sampler::Sampler;
 use crate::sockets::Inspector;
-use crate::wire::Wire;
+use crate::wire::{Plug, Wire};
 
 /// How a host's interface reaches the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -241,7 +241,7 @@ impl Network {
         let recorder = Recorder::new();
         let mut hosts = self.start_hosts(backend, &recorder)?;
         let plugs = interfaces::connect(&mut hosts, backend)?;
-        let links = links(&hosts)?;
+        let links = links(&hosts, &plugs)?;
         if backend == Backend::Pkt {
             for (host, links) in &links {
                 interfaces::wait_for_carrier(host, links)?;
@@ -332,16 +332,24 @@ fn addresses(v4: Ipv4Addr, subnet: u16) -> [(IpAddr, u8); 2] {
     [(v4.into(), 24), (v6.into(), 64)]
 }
 
-/// Each host's name and links.
-fn links(hosts: &[Host]) -> Result<Vec<(String, Links)>> {
-    let links = hosts.iter().map(|host| {
+/// Each host's name and links: its own ends, and, where they are devices too,
+/// the wire's. Either drops in silence what it is given before it is ready.
+fn links(hosts: &[Host], plugs: &[Plug]) -> Result<Vec<(String, Links)>> {
+    let mut links = Vec::new();
+    for host in hosts {
         let count = host.spec().interfaces.len();
         let names: Vec<String> =
             (0..count).map(|n| format!("eth{n}")).collect();
-        let links = host.run(move || Links::open(&names))??;
-        Ok((host.name().to_string(), links))
-    });
-    links.collect()
+        let near = host.run(move || Links::open(&names))??;
+        links.push((host.name().to_string(), near));
+    }
+    for plug in plugs {
+        if let Some(name) = plug.port.device() {
+            let far = Links::open(&[name.to_string()])?;
+            links.push((plug.host.clone(), far));
+        }
+    }
+    Ok(links)
 }
 
 fn watched(hosts: &[Host]) -> Result<Vec<(String, Vec<IpAddr>, Inspector)>> {

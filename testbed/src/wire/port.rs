@@ -24,6 +24,11 @@ pub(crate) trait Port: Send {
     /// Link up or down, as the host's driver would see it.
     fn set_carrier(&mut self, on: bool) -> Result<()>;
 
+    /// The wire's own device at this end of the cable, if it is one.
+    fn device(&self) -> Option<&str> {
+        None
+    }
+
     /// Frames lost between the host and the wire since the last call.
     fn drops(&mut self) -> u64;
 }
@@ -86,6 +91,10 @@ impl Port for Pkt {
         // would fail with it, though the link may be up again by then.
         getsockopt(&self.socket, SocketError).call("getsockopt SO_ERROR")?;
         Ok(())
+    }
+
+    fn device(&self) -> Option<&str> {
+        Some(&self.interface)
     }
 
     fn drops(&mut self) -> u64 {
