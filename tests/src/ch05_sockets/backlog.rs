@@ -50,7 +50,7 @@ pub static GRADER: Grader = Grader {
                       is dropped, and with a socket that means close(2)",
         },
     ],
-    alternatives: &[],
+    alternatives: &["nix_nonblocking", "std_listen_again"],
 };
 
 fn scenario(stage: &mut Stage) -> Result<(), Halt> {

@@ -45,7 +45,7 @@ pub static GRADER: Grader = Grader {
                       order; only the bytes at its address show one",
         },
     ],
-    alternatives: &[],
+    alternatives: &["nix_union", "std_slices"],
 };
 
 const MOST_NUMBERS: usize = 20;
