@@ -86,7 +86,7 @@ const SHARED_BY_THREADS: i32 = libc::CLONE_NEWNET
     | libc::CLONE_NEWIPC;
 
 impl Host {
-    /// Starts a host without interfaces; [`Host::configure`] follows.
+    /// Starts a host; on the pkt backend its interfaces are still to come.
     pub(crate) fn start(
         spec: HostSpec,
         character: Character,

@@ -1,6 +1,7 @@
 //! The plan of a network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -103,6 +104,13 @@ impl HostSpec {
     pub fn forwards(mut self) -> Self {
         self.forwards = true;
         self
+    }
+
+    fn drop_ipv6(&mut self) {
+        self.gateways.retain(IpAddr::is_ipv4);
+        for interface in &mut self.interfaces {
+            interface.addresses.retain(|(address, _)| address.is_ipv4());
+        }
     }
 
     /// Its addresses, IPv4 first.
@@ -236,7 +244,11 @@ impl Network {
     /// # Errors
     ///
     /// The call that this machine refused, why, and the cure.
-    pub fn up(self) -> Result<Testbed> {
+    pub fn up(mut self) -> Result<Testbed> {
+        if !Path::new("/proc/sys/net/ipv6").exists() {
+            // A kernel without IPv6: its hosts do with IPv4.
+            self.hosts.iter_mut().for_each(HostSpec::drop_ipv6);
+        }
         let backend = self.backend.unwrap_or_else(Backend::detect);
         let recorder = Recorder::new();
         let mut hosts = self.start_hosts(backend, &recorder)?;

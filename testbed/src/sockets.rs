@@ -145,9 +145,12 @@ impl Inspector {
     /// Every TCP socket, IPv4 before IPv6, in the kernel's order.
     pub(crate) fn tcp(&self) -> Result<Vec<TcpSocket>> {
         let mut found = Vec::new();
-        for family in [libc::AF_INET, libc::AF_INET6] {
-            self.dump(family as u8, &mut found)
-                .call("sock_diag SOCK_DIAG_BY_FAMILY tcp")?;
+        self.dump(libc::AF_INET as u8, &mut found)
+            .call("sock_diag SOCK_DIAG_BY_FAMILY tcp")?;
+        match self.dump(libc::AF_INET6 as u8, &mut found) {
+            // A kernel without IPv6 has no such sockets.
+            Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+            other => other.call("sock_diag SOCK_DIAG_BY_FAMILY tcp6")?,
         }
         Ok(found)
     }
