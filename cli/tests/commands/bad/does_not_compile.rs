@@ -1,0 +1,5 @@
+//! A forgotten semicolon, and a value of the wrong type.
+
+fn main() {
+    let backlog: i32 = "five";
+    println!("{backlog}")

@@ -1,0 +1,3 @@
+//! Returns before it has done anything.
+
+fn main() {}

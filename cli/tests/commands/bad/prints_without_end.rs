@@ -1,0 +1,7 @@
+//! Prints as fast as it can, for ever.
+
+fn main() {
+    loop {
+        println!("listening");
+    }
+}

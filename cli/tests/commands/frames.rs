@@ -1,0 +1,140 @@
+//! `lab run --pcap`: Wireshark reads the file, and agrees with the JSON.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::support::{Said, lab, run};
+
+/// One run, as JSON and as a file of frames.
+fn both(dir: &Path, rules: &[&str]) -> (Value, String) {
+    let file = dir.join("run.pcapng").to_str().unwrap().to_string();
+    let order = ["run", "handshake", "--solution", "--json", "--pcap", &file];
+    let trace = lab(&[&order[..], rules].concat()).exits(0).json();
+    (trace, file)
+}
+
+fn frames(trace: &Value) -> Vec<&Value> {
+    let events = trace["events"].as_array().unwrap().iter();
+    events.filter(|event| event["kind"] == "frame").collect()
+}
+
+#[test]
+fn the_file_is_pcapng_and_has_every_frame() {
+    let dir = tempfile::tempdir().unwrap();
+    let rules = ["--rule", "drop syn from ernest-laptop"];
+    let (trace, file) = both(dir.path(), &rules);
+    let bytes = std::fs::read(file).unwrap();
+    // The section header block and its byte order (pcapng, section 4.1).
+    assert_eq!(bytes[..4], [0x0a, 0x0d, 0x0d, 0x0a]);
+    assert_eq!(bytes[8..12], 0x1a2b_3c4d_u32.to_le_bytes());
+    for frame in frames(&trace) {
+        let hex = frame["bytes"].as_str().unwrap();
+        let frame = hex.as_bytes().chunks(2).map(|two| {
+            u8::from_str_radix(std::str::from_utf8(two).unwrap(), 16).unwrap()
+        });
+        let frame: Vec<u8> = frame.collect();
+        let found = bytes.windows(frame.len()).any(|part| part == frame);
+        assert!(found, "not in the file: {hex}");
+    }
+    let note = b"dropped by rule `drop #1 syn from ernest-laptop`, match 1";
+    assert!(bytes.windows(note.len()).any(|part| part == note));
+}
+
+#[test]
+fn tshark_agrees_on_every_segment() {
+    let Some(version) = tshark_is_here() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let rules = ["--rule", "drop syn from ernest-laptop"];
+    let (trace, file) = both(dir.path(), &rules);
+    let fields = [
+        "tcp.flags.syn",
+        "tcp.flags.ack",
+        "tcp.flags.fin",
+        "tcp.flags.reset",
+        "tcp.seq",
+        "tcp.ack",
+        "tcp.len",
+        "frame.comment",
+        "_ws.malformed",
+        "tcp.checksum.status",
+    ];
+    let mut command = Command::new("tshark");
+    command.args([
+        "-r",
+        &file,
+        "-Y",
+        "tcp",
+        "-T",
+        "fields",
+        "-E",
+        "separator=;",
+    ]);
+    command.args(["-o", "tcp.check_checksum:TRUE"]);
+    for field in fields {
+        command.args(["-e", field]);
+    }
+    let said = run(command).exits(0);
+    complains_of_nothing(&said);
+    // How a flag is printed differs between versions of Wireshark.
+    let seen = said.stdout.replace("True", "1").replace("False", "0");
+    let seen: Vec<&str> = seen.lines().collect();
+    let told: Vec<String> = frames(&trace)
+        .into_iter()
+        .filter(|frame| frame["segment"].is_object())
+        .map(as_tshark_prints)
+        .collect();
+    assert_eq!(seen, told, "{version}");
+    assert_eq!(told.len(), 8, "one SYN more than without the rule");
+}
+
+/// One segment of the JSON, as tshark prints those fields.
+fn as_tshark_prints(frame: &Value) -> String {
+    let segment = &frame["segment"];
+    let flags = segment["flags"].as_array().unwrap();
+    let flag = |name: &str| match flags.iter().any(|flag| flag == name) {
+        true => 1,
+        false => 0,
+    };
+    let comment = frame["wire"].as_array().unwrap().first();
+    let comment = comment.map_or("", |note| note.as_str().unwrap());
+    format!(
+        "{};{};{};{};{};{};{};{comment};;1",
+        flag("SYN"),
+        flag("ACK"),
+        flag("FIN"),
+        flag("RST"),
+        segment["seq"],
+        // The field is there in a SYN too, and 0.
+        segment["ack"].as_u64().unwrap_or(0),
+        segment["data"],
+    )
+}
+
+/// tshark warns root on standard error; anything else is about the file.
+fn complains_of_nothing(said: &Said) {
+    let complaints = said
+        .stderr
+        .lines()
+        .filter(|line| !line.contains("This could be dangerous"))
+        .count();
+    assert_eq!(complaints, 0, "{said}");
+}
+
+/// Its version, or `None` where it is not installed; that this half was not
+/// run is then said, and with LAB_NEEDS_TSHARK in the environment it fails.
+fn tshark_is_here() -> Option<String> {
+    let output = Command::new("tshark").arg("--version").output();
+    if let Ok(output) = output {
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        return Some(said.lines().next().unwrap_or_default().to_string());
+    }
+    let missing = "NOT RUN: tshark is not installed, so nobody but this \
+                   project has read the file (apt-get install tshark)";
+    assert!(std::env::var_os("LAB_NEEDS_TSHARK").is_none(), "{missing}");
+    // Not eprintln, which is hidden while the test passes.
+    let _ = writeln!(std::io::stderr(), "{missing}");
+    None
+}

@@ -1,0 +1,10 @@
+//! `lab` as its user drives it: what it is told, what it says, how it exits.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_programs;
+mod board;
+mod check;
+mod frames;
+mod run;

@@ -1,0 +1,168 @@
+//! `lab run`: seven segments, a seed that replays, a story as it happens.
+
+use serde_json::Value;
+
+use crate::support::lab;
+use crate::support::world::opens;
+
+fn segments(trace: &Value) -> Vec<String> {
+    let events = trace["events"].as_array().unwrap().iter();
+    let frames = events.filter(|event| event["segment"].is_object());
+    let line = |event: &Value| {
+        let (s, states) = (&event["segment"], &event["states"]);
+        let flags: Vec<&str> = s["flags"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|flag| flag.as_str().unwrap())
+            .collect();
+        let state = |host: &str| states[host].as_str().unwrap_or("none");
+        format!(
+            "{} {} seq {} ack {} data {} | {} {}",
+            s["from"].as_str().unwrap(),
+            flags.join("+"),
+            s["seq"],
+            s["ack"],
+            s["data"],
+            state("ernest-laptop"),
+            state("Kongming20"),
+        )
+    };
+    frames.map(line).collect()
+}
+
+#[test]
+fn a_handshake_is_seven_segments_with_both_ends_states() {
+    let said = lab(&["run", "handshake", "--solution", "--json"]).exits(0);
+    let trace = said.json();
+    assert_eq!(
+        segments(&trace),
+        [
+            "ernest-laptop SYN seq 0 ack null data 0 | SYN-SENT SYN-RECV",
+            "Kongming20 SYN+ACK seq 0 ack 1 data 0 | ESTABLISHED SYN-RECV",
+            "ernest-laptop ACK seq 1 ack 1 data 0 | ESTABLISHED ESTABLISHED",
+            "ernest-laptop FIN+ACK seq 1 ack 1 data 0 | FIN-WAIT-1 CLOSE-WAIT",
+            "Kongming20 ACK seq 1 ack 2 data 0 | FIN-WAIT-2 CLOSE-WAIT",
+            "Kongming20 FIN+ACK seq 1 ack 2 data 0 | TIME-WAIT LAST-ACK",
+            "ernest-laptop ACK seq 2 ack 2 data 0 | TIME-WAIT CLOSED",
+        ]
+    );
+    assert_eq!(said.stderr, "", "JSON and nothing else");
+    let names: Vec<&str> = trace["hosts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|host| host["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["ernest-laptop", "Kongming20"]);
+    assert_eq!(trace["lab"], "handshake");
+    assert_eq!(trace["profile"], "modern");
+    assert_eq!(trace["losses"].as_array().unwrap().len(), 0);
+}
+
+#[test]
+fn in_the_book_profile_the_servers_fin_may_carry_the_ack() {
+    let run = ["run", "handshake", "--solution", "--json", "--profile", "book"];
+    let trace = lab(&run).exits(0).json();
+    assert_eq!(trace["profile"], "book");
+    let count = segments(&trace).len();
+    assert!((6..=7).contains(&count), "{:#?}", segments(&trace));
+}
+
+#[test]
+fn each_backend_tells_the_same_story() {
+    let run = ["run", "handshake", "--solution", "--text", "--on"];
+    let text = |backend: &'static str| lab(&[&run[..], &[backend]].concat());
+    let pkt = beside_output(&text("pkt").exits(0).stdout);
+    assert!(pkt.contains("SYN ACK seq 0 ack 1"), "{pkt}");
+    let tap = text("tap");
+    if opens("/dev/net/tun").is_ok() {
+        assert_eq!(beside_output(&tap.exits(0).stdout), pkt);
+    } else {
+        tap.exits(2).says(&["open /dev/net/tun", "likely cause:", "cure:"]);
+    }
+}
+
+/// Two programs on two hosts print in whichever order they come to it.
+fn beside_output(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.contains(" prints: "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The `listening on` line and the queue's length in a run of `backlog`.
+fn drawn(seed: &str) -> (String, usize) {
+    let run = ["run", "backlog", "--solution", "--json", "--seed", seed];
+    let trace = lab(&run).exits(0).json();
+    assert_eq!(trace["seed"].to_string(), seed);
+    let events = trace["events"].as_array().unwrap();
+    let line = events
+        .iter()
+        .filter_map(|event| event["line"].as_str())
+        .find(|line| line.starts_with("listening on "))
+        .unwrap();
+    let clients = events
+        .iter()
+        .filter_map(|event| event["text"].as_str())
+        .filter(|step| step.ends_with(" connects"))
+        .count();
+    // The last three: late, in the place of the late one, and turned away.
+    (line.to_string(), clients - 3)
+}
+
+#[test]
+fn a_seed_replays_ports_and_counts() {
+    let first = drawn("5");
+    assert_eq!(drawn("5"), first);
+    let others: Vec<(String, usize)> =
+        ["6", "7", "8"].iter().map(|seed| drawn(seed)).collect();
+    assert!(others.iter().all(|other| other.0 != first.0), "{others:?}");
+    assert!(others.iter().any(|other| other.1 != first.1), "{others:?}");
+}
+
+#[test]
+fn a_value_after_the_dashes_takes_the_place_of_the_drawn_one() {
+    let run = ["run", "backlog", "--solution", "--text", "--", "1"];
+    let text = lab(&run).exits(0).stdout;
+    assert!(text.contains("client 4 connects"), "{text}");
+    assert!(!text.contains("client 5 connects"), "{text}");
+}
+
+#[test]
+fn what_is_followed_is_told_once_and_in_order() {
+    let run = ["run", "handshake", "--solution", "--follow"];
+    let said = lab(&run).exits(0);
+    let parts = [
+        "listening on",
+        "SYN seq 0",
+        "SYN ACK seq 0 ack 1",
+        "Enter for the client",
+        "FIN-WAIT-2",
+        "Enter for the server",
+        "TIME-WAIT",
+    ];
+    let places: Vec<usize> = parts
+        .iter()
+        .map(|part| said.stdout.find(part).unwrap_or_else(|| panic!("{said}")))
+        .collect();
+    assert!(places.is_sorted(), "{places:?} {said}");
+    assert_eq!(said.stdout.matches("SYN seq 0").count(), 1, "{said}");
+}
+
+#[test]
+fn the_wire_obeys_the_rules_of_the_command_line() {
+    let rule = "drop #1-2 synack from Kongming20";
+    let run = ["run", "handshake", "--solution", "--json", "--rule", rule];
+    let trace = lab(&run).exits(0).json();
+    let events = trace["events"].as_array().unwrap();
+    let touched: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["wire"].as_array().is_some_and(|w| !w.is_empty()))
+        .collect();
+    assert_eq!(touched.len(), 2);
+    for (number, frame) in touched.iter().enumerate() {
+        let note = format!("dropped by rule `{rule}`, match {}", number + 1);
+        assert_eq!(frame["wire"][0], note);
+        assert_eq!(frame["delivered_ns"], Value::Null);
+        assert_eq!(frame["summary"].as_str().unwrap()[..7], *"SYN ACK");
+    }
+}

@@ -1,0 +1,144 @@
+//! What the tests of `lab` share. Each test program uses a part of it.
+#![allow(dead_code)]
+
+pub mod process;
+pub mod seccomp;
+pub mod terminal;
+pub mod world;
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use assert_cmd::Command;
+use serde_json::Value;
+
+/// No command of these tests takes longer, on a busy machine and with the
+/// compiler at work.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// How a command ended and what it said.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Said {
+    /// Standard output as JSON.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        match serde_json::from_str(&self.stdout) {
+            Ok(value) => value,
+            Err(err) => panic!("not JSON, {err}: {self}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn exits(self, code: i32) -> Said {
+        assert_eq!(self.code, Some(code), "{self}");
+        self
+    }
+
+    /// Says all of these, on either stream.
+    #[track_caller]
+    pub fn says(self, expected: &[&str]) -> Said {
+        for part in expected {
+            let said = self.stdout.contains(part) || self.stderr.contains(part);
+            assert!(said, "`{part}` was not said: {self}");
+        }
+        self
+    }
+}
+
+impl std::fmt::Display for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Said { code, stdout, stderr } = self;
+        write!(f, "exit status {code:?}\n{stdout}\n--- stderr\n{stderr}")
+    }
+}
+
+impl From<std::process::Output> for Said {
+    fn from(output: std::process::Output) -> Said {
+        Said {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// `lab` with these arguments, nobody at its standard input.
+pub fn lab(args: &[&str]) -> Said {
+    run(command(args))
+}
+
+/// Runs a command to its end.
+pub fn run(command: std::process::Command) -> Said {
+    let mut command = Command::from_std(command);
+    command.timeout(LIMIT).output().unwrap().into()
+}
+
+/// The command that `lab` runs, to be changed further.
+pub fn command(args: &[&str]) -> std::process::Command {
+    let mut command = std::process::Command::new(binary());
+    command.args(args).env_remove("NO_COLOR").env_remove("RUST_BACKTRACE");
+    command
+}
+
+pub fn binary() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_lab"))
+}
+
+/// The checkout.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// Where cargo puts what `lab` has it build.
+pub fn target_dir() -> PathBuf {
+    match std::env::var_os("CARGO_TARGET_DIR") {
+        Some(dir) => root().join(dir),
+        None => root().join("target"),
+    }
+}
+
+/// The reference program of a lab, as a file to be graded.
+pub fn solution(lab: &str) -> String {
+    let file = match lab {
+        "handshake" => "ch03_tcp/handshake.rs",
+        "byteorder" => "ch05_sockets/byteorder.rs",
+        "backlog" => "ch05_sockets/backlog.rs",
+        other => panic!("no lab {other}"),
+    };
+    root().join("solutions").join(file).to_str().unwrap().to_string()
+}
+
+/// Has the reference programs built, as programs and as files to be graded: a
+/// user who may not write to the target directory can then run them.
+pub fn prebuild() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        for name in ["handshake", "byteorder", "backlog"] {
+            lab(&["run", name, "--solution", "--json"]).exits(0);
+            lab(&["check", name, "--file", &solution(name)]).exits(0);
+        }
+    });
+}
+
+/// Waits for an event that shows in a value which has to be looked at.
+#[track_caller]
+pub fn until<T>(
+    limit: Duration,
+    what: &str,
+    mut look: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "no {what} within {limit:?}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

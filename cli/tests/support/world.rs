@@ -1,0 +1,242 @@
+//! Machines that are not this one: another user, files laid over the machine's
+//! own, limits, system calls that are refused.
+//!
+//! Everything happens between fork and exec, in namespaces of the child: the
+//! machine itself stays as it is.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+use super::seccomp::Filter;
+
+/// `nobody`, who the tests are where root runs them.
+const NOBODY: u32 = 65534;
+/// The exit status of a world that could not be made.
+pub const NO_WORLD: i32 = 99;
+
+/// A machine for one command.
+#[derive(Clone, Default)]
+pub struct World {
+    user: Option<u32>,
+    /// Made by root before it becomes the user.
+    device: Option<u32>,
+    layers: Vec<Layer>,
+    filter: Option<Filter>,
+}
+
+#[derive(Clone)]
+enum Layer {
+    /// An empty file system in memory over this directory.
+    Empty(CString),
+    /// A file, in a directory that is in memory by now.
+    File(CString, Vec<u8>),
+    /// One file in the place of another.
+    Instead(CString, CString),
+}
+
+impl World {
+    /// This machine, for whoever runs the tests.
+    pub fn mine() -> World {
+        World::default()
+    }
+
+    /// This machine, for an ordinary user.
+    pub fn ordinary() -> World {
+        let user = geteuid().is_root().then_some(NOBODY);
+        World { user, ..World::default() }
+    }
+
+    /// Nothing is in this directory but what [`World::file`] puts there.
+    pub fn empty(mut self, directory: &str) -> World {
+        self.layers.push(Layer::Empty(c(directory)));
+        self
+    }
+
+    /// A file, in a directory that has been emptied; or a setting.
+    pub fn file(mut self, path: &str, text: &str) -> World {
+        self.layers.push(Layer::File(c(path), text.into()));
+        self
+    }
+
+    /// Whoever opens `path` opens `other`.
+    pub fn instead(mut self, path: &str, other: &str) -> World {
+        self.layers.push(Layer::Instead(c(path), c(other)));
+        self
+    }
+
+    /// /dev/net/tun, with this mode. Only root can make one.
+    pub fn tun(mut self, mode: u32) -> World {
+        self.device = Some(mode);
+        self
+    }
+
+    /// These calls are refused.
+    pub fn filter(mut self, filter: Filter) -> World {
+        self.filter = Some(filter);
+        self
+    }
+
+    /// `lab` in this world.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = super::command(args);
+        self.clone().around(&mut command);
+        command
+    }
+
+    /// Runs `lab` in this world to its end.
+    #[track_caller]
+    pub fn lab(&self, args: &[&str]) -> super::Said {
+        let said = super::run(self.command(args));
+        assert_ne!(said.code, Some(NO_WORLD), "{said}");
+        said
+    }
+
+    /// Has the command run in this world.
+    pub fn around(self, command: &mut Command) {
+        let maps = self.maps();
+        let make = move || {
+            if let Err((step, err)) = self.make(&maps) {
+                give_up(step, err);
+            }
+            Ok(())
+        };
+        // SAFETY: `make` makes raw system calls on what was prepared before
+        // the fork; it neither allocates nor takes a lock.
+        unsafe { command.pre_exec(make) };
+    }
+
+    /// The user mapped to itself: an ordinary user in there, too.
+    fn maps(&self) -> [(&'static CStr, Vec<u8>); 3] {
+        let uid = self.user.unwrap_or(geteuid().as_raw());
+        let gid = self.user.unwrap_or(getegid().as_raw());
+        [
+            (c"/proc/self/setgroups", b"deny".to_vec()),
+            (c"/proc/self/uid_map", format!("{uid} {uid} 1").into_bytes()),
+            (c"/proc/self/gid_map", format!("{gid} {gid} 1").into_bytes()),
+        ]
+    }
+
+    fn make(&self, maps: &[(&CStr, Vec<u8>)]) -> Result<(), Failed> {
+        if let Some(mode) = self.device {
+            at("unshare NEWNS", unshare(CloneFlags::CLONE_NEWNS))?;
+            at("mount private", private())?;
+            at("tmpfs /dev/net", tmpfs(c"/dev/net"))?;
+            at("mknod", make_tun(mode))?;
+        }
+        if let Some(user) = self.user {
+            at("become nobody", become_user(user))?;
+        }
+        if !self.layers.is_empty() {
+            let kinds = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
+            at("unshare NEWUSER", unshare(kinds))?;
+            for (path, line) in maps {
+                at("write a map", write(path, line))?;
+            }
+            at("mount private", private())?;
+        }
+        for layer in &self.layers {
+            match layer {
+                Layer::Empty(path) => at("mount tmpfs", tmpfs(path))?,
+                Layer::File(path, text) => {
+                    at("write a file", write(path, text))?;
+                }
+                Layer::Instead(path, other) => {
+                    at("bind mount", bind(other, path))?;
+                }
+            }
+        }
+        match &self.filter {
+            Some(filter) => at("seccomp", filter.load()),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The step that failed, and how.
+type Failed = (&'static str, Errno);
+
+fn at<T>(step: &'static str, done: nix::Result<T>) -> Result<(), Failed> {
+    done.map(|_| ()).map_err(|err| (step, err))
+}
+
+fn c(text: &str) -> CString {
+    CString::new(text).unwrap()
+}
+
+fn private() -> nix::Result<()> {
+    let flags = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(None::<&CStr>, c"/", None::<&CStr>, flags, None::<&CStr>)
+}
+
+fn tmpfs(path: &CStr) -> nix::Result<()> {
+    let flags = MsFlags::MS_NOSUID;
+    let options = Some(c"size=1m,mode=755");
+    mount(Some(c"tmpfs"), path, Some(c"tmpfs"), flags, options)
+}
+
+fn bind(source: &CStr, target: &CStr) -> nix::Result<()> {
+    let none = None::<&CStr>;
+    mount(Some(source), target, none, MsFlags::MS_BIND, none)
+}
+
+/// The character device 10,200 with exactly this mode.
+fn make_tun(mode: u32) -> nix::Result<()> {
+    let path = c"/dev/net/tun".as_ptr();
+    let device = libc::makedev(10, 200);
+    // SAFETY: the path ends in NUL.
+    let made = unsafe { libc::mknod(path, libc::S_IFCHR | mode, device) };
+    Errno::result(made)?;
+    // SAFETY: as above; the mode again, whatever the umask is.
+    Errno::result(unsafe { libc::chmod(path, mode) })?;
+    Ok(())
+}
+
+/// As login(1) does it, and with /proc/self still our own (prctl(2),
+/// PR_SET_DUMPABLE).
+fn become_user(user: u32) -> nix::Result<()> {
+    // SAFETY: no groups, so no pointer is read; then plain numbers.
+    unsafe {
+        Errno::result(libc::setgroups(0, std::ptr::null()))?;
+        Errno::result(libc::setresgid(user, user, user))?;
+        Errno::result(libc::setresuid(user, user, user))?;
+        Errno::result(libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0))?;
+    }
+    Ok(())
+}
+
+fn write(path: &CStr, bytes: &[u8]) -> nix::Result<()> {
+    let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_CLOEXEC;
+    // SAFETY: the path ends in NUL; pointer and length are the slice's.
+    unsafe {
+        let fd = Errno::result(libc::open(path.as_ptr(), flags, 0o644))?;
+        let written = libc::write(fd, bytes.as_ptr().cast(), bytes.len());
+        libc::close(fd);
+        Errno::result(written)?;
+    }
+    Ok(())
+}
+
+/// Says which step failed, to who reads standard error, and exits.
+fn give_up(step: &str, err: Errno) -> ! {
+    let parts: [&[u8]; 4] =
+        [b"the world: ", step.as_bytes(), b": ", err.desc().as_bytes()];
+    for part in parts {
+        // SAFETY: pointer and length are the slice's.
+        unsafe { libc::write(2, part.as_ptr().cast(), part.len()) };
+    }
+    // SAFETY: ends this process, a child that has not called exec yet.
+    unsafe { libc::_exit(NO_WORLD) }
+}
+
+/// The error that a call of this process gets, for a comparison.
+pub fn opens(path: &str) -> io::Result<()> {
+    let mut open = std::fs::OpenOptions::new();
+    open.read(true).write(true).open(path).map(|_| ())
+}
