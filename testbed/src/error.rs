@@ -78,11 +78,9 @@ impl fmt::Display for Error {
     }
 }
 
-impl std::error::Error for Error {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().map(|source| source as _)
-    }
-}
+// Without a source: the text has the errno already, and a reader of the chain
+// would see it twice.
+impl std::error::Error for Error {}
 
 /// Names the call that failed: `open(path).call("open /dev/net/tun")?`.
 pub(crate) trait Call<T> {
