@@ -24,6 +24,9 @@ use crate::trace::{Line, Stream};
 const LONGEST_LINE: u64 = 4096;
 /// A program that prints more lines than this is stopped.
 const MOST_LINES: usize = 5_000;
+/// At so many lines the sockets are looked at. One that prints without end is
+/// stopped within a second, and not within ten.
+const MOST_SAMPLES: usize = 500;
 /// How much memory a program may map.
 const MOST_MEMORY: u64 = 4 << 30;
 /// The largest file that it may write.
@@ -399,7 +402,8 @@ impl Ear {
     /// Writes a line down; `false`: that was one too many.
     fn heard(&self, line: String) -> bool {
         // The states first: a line tells what the program has done.
-        if let Some(sample) = &self.sampling {
+        let few = self.output.lock().count < MOST_SAMPLES;
+        if let Some(sample) = self.sampling.as_ref().filter(|_| few) {
             sample();
         }
         let (program, stream) = (self.program.clone(), self.stream);
