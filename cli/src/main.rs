@@ -8,6 +8,7 @@ mod progress;
 mod run;
 mod shell;
 mod style;
+mod sys;
 mod verify;
 
 use std::process::ExitCode;
@@ -52,6 +53,7 @@ enum Command {
 fn main() -> ExitCode {
     graders::first_of_all();
     bench::play_if_asked();
+    sys::end_with_the_reader();
     let cli = Cli::parse();
     let done = match cli.command {
         None => board::show(),
