@@ -6,6 +6,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Context, bail};
 use clap::Args;
 use graders::perform::{Idle, Request};
+use nix::unistd::{getpgrp, tcgetpgrp, tcsetpgrp};
 use testbed::door::{self, Running};
 use testbed::{Backend, Draw, Profile};
 
@@ -58,7 +59,9 @@ impl Shell {
     fn running(&self) -> anyhow::Result<Option<(Running, Hosts)>> {
         if let Some(pid) = self.of {
             let network = find(pid)?;
-            let hosts = network.hosts()?;
+            let hosts = network.hosts().with_context(|| {
+                format!("enter the network of process {pid}")
+            })?;
             return Ok(Some((network, hosts)));
         }
         if self.fresh || self.internet {
@@ -113,6 +116,11 @@ impl Shell {
         let (_, process) = hosts.swap_remove(at);
         let mut command = self.command();
         door::join(&mut command, process);
+        // One command is for whoever gave it to stop or to suspend.
+        let leads = self.command.is_empty() && in_the_foreground();
+        if leads {
+            door::lead_the_terminal(&mut command);
+        }
         // Ctrl-C is for the command; this process waits for its end.
         testbed::door::leave_interrupts_to_children();
         let name = command.get_program().to_string_lossy().into_owned();
@@ -121,6 +129,10 @@ impl Shell {
             .with_context(|| format!("exec {name} on {}", self.host))?
             .wait()
             .context("waitid")?;
+        if leads {
+            // Its group is gone, and nobody else would read the terminal.
+            let _ = tcsetpgrp(std::io::stdin(), getpgrp());
+        }
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         Ok(ExitCode::from(code.unwrap_or(1)))
     }
@@ -138,6 +150,11 @@ impl Shell {
             }
         }
     }
+}
+
+/// Is this process the one that the terminal is for?
+fn in_the_foreground() -> bool {
+    tcgetpgrp(std::io::stdin()).is_ok_and(|group| group == getpgrp())
 }
 
 fn find(pid: u32) -> anyhow::Result<Running> {

@@ -135,8 +135,18 @@ pub fn join(command: &mut Command, process: OwnedFd) {
     });
 }
 
-/// Ignores SIGINT and SIGQUIT in this process; a program that [`join`] starts
-/// gets them as ever.
+/// Makes `command`, after [`join`], lead the terminal at standard input, as a
+/// shell must: a process group that is led from outside its PID namespace has
+/// the number 0 in there, and dash cannot give the terminal back to that.
+pub fn lead_the_terminal(command: &mut Command) {
+    sys::pre_exec(command, || {
+        sys::lead_the_terminal();
+        Ok(())
+    });
+}
+
+/// Ignores SIGINT, SIGQUIT and SIGTTOU in this process; a program that [`join`]
+/// starts gets them as ever.
 pub fn leave_interrupts_to_children() {
     sys::ignore_interrupts();
 }

@@ -332,9 +332,13 @@ pub(crate) fn join(pidfd: &impl AsRawFd, kinds: c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Ignores SIGINT and SIGQUIT.
+/// What a terminal sends to whoever is not meant, but happens to be there.
+const FROM_THE_TERMINAL: [c_int; 3] =
+    [libc::SIGINT, libc::SIGQUIT, libc::SIGTTOU];
+
+/// Ignores SIGINT, SIGQUIT and SIGTTOU.
 pub(crate) fn ignore_interrupts() {
-    for signal in [libc::SIGINT, libc::SIGQUIT] {
+    for signal in FROM_THE_TERMINAL {
         // SAFETY: ignoring a signal installs no handler.
         unsafe { libc::signal(signal, libc::SIG_IGN) };
     }
@@ -343,9 +347,22 @@ pub(crate) fn ignore_interrupts() {
 /// The default again; what is ignored stays so across `execve`.
 /// Async-signal-safe.
 pub(crate) fn restore_interrupts() {
-    for signal in [libc::SIGINT, libc::SIGQUIT] {
+    for signal in FROM_THE_TERMINAL {
         // SAFETY: the default installs no handler.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
+    }
+}
+
+/// Leads a process group of its own, the one in the foreground of the terminal
+/// at standard input (tcsetpgrp(3)). Async-signal-safe.
+pub(crate) fn lead_the_terminal() {
+    // SAFETY: plain integer arguments. Who is not in the foreground yet and
+    // calls tcsetpgrp gets SIGTTOU unless it is ignored.
+    unsafe {
+        libc::setpgid(0, 0);
+        ignore_interrupts();
+        libc::tcsetpgrp(0, libc::getpid());
+        restore_interrupts();
     }
 }
 
