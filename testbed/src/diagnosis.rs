@@ -6,6 +6,7 @@
 use std::fs;
 use std::io;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// A likely cause and the exact cure: a command, or an instruction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +35,10 @@ pub fn explain(call: &str, error: &io::Error) -> Option<Diagnosis> {
     if call.contains("/dev/net/tun") {
         return tun(errno);
     }
-    let namespaces = call.starts_with("unshare")
-        || call.starts_with("mount")
-        || call.starts_with("setns")
-        || call.starts_with("clone");
-    if !namespaces {
+    // AppArmor lets a user namespace be made and takes away what it is good
+    // for: the first that then fails is the write of its maps.
+    let calls = ["unshare", "mount", "setns", "clone", "write /proc/self/"];
+    if !calls.iter().any(|begin| call.starts_with(begin)) {
         return None;
     }
     match errno {
@@ -55,15 +55,26 @@ pub fn explain(call: &str, error: &io::Error) -> Option<Diagnosis> {
     }
 }
 
+/// The limits as they were outside. A fresh user namespace shows limits of its
+/// own, which are none, and those above it hold all the same.
+static OUTSIDE: OnceLock<Vec<(&str, i64)>> = OnceLock::new();
+
+/// Reads the limits, before a user namespace is entered.
+pub(crate) fn look_at_the_limits() {
+    OUTSIDE.get_or_init(limits);
+}
+
+fn limits() -> Vec<(&'static str, i64)> {
+    let limit = |name: &&'static str| (*name, number(&format!("user/{name}")));
+    LIMITS.iter().map(limit).collect()
+}
+
 /// A namespace limit of 0 (or one that is used up).
 fn limit() -> Option<Diagnosis> {
-    let low = LIMITS.iter().find(|name| number(&format!("user/{name}")) < 16);
-    Some(match low {
-        Some(name) => Diagnosis {
-            cause: format!(
-                "the limit user.{name} is {}",
-                number(&format!("user/{name}"))
-            ),
+    let limits = OUTSIDE.get_or_init(limits);
+    Some(match limits.iter().find(|(_, limit)| *limit < 16) {
+        Some((name, limit)) => Diagnosis {
+            cause: format!("the limit user.{name} is {limit}"),
             cure: format!("sudo sysctl -w user.{name}=15000"),
         },
         None => Diagnosis {

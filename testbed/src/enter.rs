@@ -12,7 +12,7 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, getegid, geteuid};
 
 use crate::error::{Call, Error, Result};
-use crate::sys;
+use crate::{diagnosis, sys};
 
 /// Enters fresh namespaces: network, host name, mounts, IPC, process ids, and,
 /// for anybody but root, a user namespace that maps the user to itself.
@@ -36,6 +36,7 @@ pub fn enter() -> Result<()> {
         return Err(Error::new("enter: the process has threads already")
             .cure("call testbed::enter() first of all in main"));
     }
+    diagnosis::look_at_the_limits();
     if !geteuid().is_root() {
         enter_user_namespace()?;
     }
