@@ -303,7 +303,10 @@ fn the_servers_stop_when_dropped(backend: Backend) -> Done {
     let start = std::time::Instant::now();
     drop(servers);
     assert!(start.elapsed() < SOON / 2, "{:?}", start.elapsed());
-    assert!(threads() <= before - 3, "DNS, Web, and the connection");
+    // A thread that has been joined may stay listed for a moment.
+    while threads() > before - 3 {
+        assert!(start.elapsed() < SOON, "DNS, Web, and the connection");
+    }
     let ended = conn.read(&mut [0]);
     assert!(matches!(ended, Ok(0) | Err(_)), "{ended:?}");
     let servers = internet::serve(&net)?; // The ports are free again.
