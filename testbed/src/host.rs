@@ -149,6 +149,9 @@ impl Host {
 
     /// Runs `f` on a thread that is on this host, and waits for it: sockets
     /// that it opens are the host's, and stay so wherever they are used.
+    ///
+    /// The thread is not in the host's PID namespace: there is no /proc/self
+    /// for it. What needs one is a program's work.
     pub fn at<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
@@ -414,16 +417,7 @@ fn start_first_process() -> Result<Pid> {
 /// namespace has its own; before, it is the machine's, which root must not
 /// change and others cannot. There is no harmless way to try it.
 fn own_process_limit() -> bool {
-    kernel_version() >= (6, 14)
-}
-
-fn kernel_version() -> (u32, u32) {
-    let release = crate::kernel_release();
-    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
-    match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
-        _ => (0, 0),
-    }
+    crate::kernel_version() >= (6, 14)
 }
 
 /// `net.ipv4.tcp_sack` or `net/ipv4/tcp_sack`, as sysctl(8) takes them.

@@ -74,3 +74,13 @@ pub fn kernel_release() -> String {
         |name| name.release().to_string_lossy().into_owned(),
     )
 }
+
+/// The first two numbers of the release; (0, 0) if it has none.
+pub(crate) fn kernel_version() -> (u32, u32) {
+    let release = kernel_release();
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (0, 0),
+    }
+}

@@ -12,6 +12,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Call, Error, Result};
@@ -29,6 +30,8 @@ const MOST_LINES: usize = 5_000;
 const MOST_SAMPLES: usize = 500;
 /// How much memory a program may map.
 const MOST_MEMORY: u64 = 4 << 30;
+/// Processes and threads of a network that are an ordinary user's programs.
+const MOST_PROCESSES: u64 = 1_000;
 /// The largest file that it may write.
 const LARGEST_FILE: u64 = 64 << 20;
 
@@ -69,7 +72,8 @@ impl Launch {
         self
     }
 
-    /// Lets it keep every capability over its host, and over nothing else.
+    /// Lets it keep every capability: an ordinary user's program then has them
+    /// over its host and over nothing else; root's has root's.
     pub fn privileged(mut self) -> Launch {
         self.privileged = true;
         self
@@ -86,11 +90,18 @@ impl Launch {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let privileged = self.privileged;
+        // Since Linux 5.14 a user namespace counts its own; before, all of the
+        // user's count, and there may be many. Root is never counted.
+        let counts_own_processes =
+            !geteuid().is_root() && crate::kernel_version() >= (5, 14);
         sys::pre_exec(&mut command, move || {
             sys::new_session();
             sys::limit(libc::RLIMIT_CORE, 0);
             sys::limit(libc::RLIMIT_AS, MOST_MEMORY);
             sys::limit(libc::RLIMIT_FSIZE, LARGEST_FILE);
+            if counts_own_processes {
+                sys::limit(libc::RLIMIT_NPROC, MOST_PROCESSES);
+            }
             if privileged { Ok(()) } else { sys::drop_capabilities() }
         });
         let call = format!("exec {}", self.path.display());
