@@ -1,6 +1,7 @@
 //! What the tests of `lab` share. Each test program uses a part of it.
 #![allow(dead_code)]
 
+pub mod apart;
 pub mod process;
 pub mod seccomp;
 pub mod terminal;

@@ -6,7 +6,9 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 use nix::errno::Errno;
@@ -18,6 +20,8 @@ use super::seccomp::Filter;
 
 /// `nobody`, who the tests are where root runs them.
 const NOBODY: u32 = 65534;
+/// More than any world has.
+const MOST_LAYERS: usize = 16;
 /// The exit status of a world that could not be made.
 pub const NO_WORLD: i32 = 99;
 
@@ -27,12 +31,18 @@ pub struct World {
     user: Option<u32>,
     /// Made by root before it becomes the user.
     device: Option<u32>,
+    /// With processes, a network and IPC objects of its own.
+    apart: bool,
     layers: Vec<Layer>,
     filter: Option<Filter>,
 }
 
 #[derive(Clone)]
 enum Layer {
+    /// This world's own processes.
+    Proc,
+    /// A directory that is there, for all that lies over it since.
+    Kept(CString),
     /// An empty file system in memory over this directory.
     Empty(CString),
     /// A file, in a directory that is in memory by now.
@@ -74,6 +84,23 @@ impl World {
     /// /dev/net/tun, with this mode. Only root can make one.
     pub fn tun(mut self, mode: u32) -> World {
         self.device = Some(mode);
+        self
+    }
+
+    /// The command is process 1, and there are no other processes; /tmp,
+    /// /dev/shm and /run/user are empty, but for these directories.
+    pub fn apart(mut self, kept: &[&Path]) -> World {
+        self.apart = true;
+        self.layers.push(Layer::Proc);
+        for place in ["/tmp", "/dev/shm", "/run/user"] {
+            if !Path::new(place).is_dir() {
+                continue;
+            }
+            self = self.empty(place);
+            for path in kept.iter().filter(|path| path.starts_with(place)) {
+                self.layers.push(Layer::Kept(c(path.to_str().unwrap())));
+            }
+        }
         self
     }
 
@@ -134,14 +161,16 @@ impl World {
             at("become nobody", become_user(user))?;
         }
         if !self.layers.is_empty() {
-            let kinds = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS;
-            at("unshare NEWUSER", unshare(kinds))?;
-            for (path, line) in maps {
-                at("write a map", write(path, line))?;
-            }
-            at("mount private", private())?;
+            self.enter(maps)?;
         }
-        for layer in &self.layers {
+        // Opened now: a mount takes nothing from another mount namespace.
+        let mut open = [-1; MOST_LAYERS];
+        for (layer, open) in self.layers.iter().zip(&mut open) {
+            if let Layer::Kept(path) = layer {
+                *open = open_directory(path);
+            }
+        }
+        for (layer, open) in self.layers.iter().zip(open) {
             match layer {
                 Layer::Empty(path) => at("mount tmpfs", tmpfs(path))?,
                 Layer::File(path, text) => {
@@ -150,12 +179,42 @@ impl World {
                 Layer::Instead(path, other) => {
                     at("bind mount", bind(other, path))?;
                 }
+                Layer::Proc => at("mount proc", proc())?,
+                Layer::Kept(path) => {
+                    at("bind mount of what is kept", keep(path, open))?;
+                }
             }
         }
         match &self.filter {
             Some(filter) => at("seccomp", filter.load()),
             None => Ok(()),
         }
+    }
+}
+
+impl World {
+    fn enter(&self, maps: &[(&CStr, Vec<u8>)]) -> Result<(), Failed> {
+        let mut kinds = CloneFlags::CLONE_NEWNS;
+        if self.apart {
+            kinds |= CloneFlags::CLONE_NEWPID
+                | CloneFlags::CLONE_NEWNET
+                | CloneFlags::CLONE_NEWIPC;
+        }
+        // Root needs one for its limits alone, and else stays the real root.
+        let user = !self.apart || !geteuid().is_root();
+        if user {
+            kinds |= CloneFlags::CLONE_NEWUSER;
+        }
+        at("unshare", unshare(kinds))?;
+        if user {
+            for (path, line) in maps {
+                at("write a map", write(path, line))?;
+            }
+        }
+        if self.apart {
+            at("fork", become_first())?;
+        }
+        at("mount private", private())
     }
 }
 
@@ -184,6 +243,63 @@ fn tmpfs(path: &CStr) -> nix::Result<()> {
 fn bind(source: &CStr, target: &CStr) -> nix::Result<()> {
     let none = None::<&CStr>;
     mount(Some(source), target, none, MsFlags::MS_BIND, none)
+}
+
+fn proc() -> nix::Result<()> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some(c"proc"), c"/proc", Some(c"proc"), flags, None::<&CStr>)
+}
+
+/// The descriptor, or -1, which the next call refuses.
+fn open_directory(path: &CStr) -> RawFd {
+    let flags = libc::O_PATH | libc::O_DIRECTORY | libc::O_CLOEXEC;
+    // SAFETY: the path ends in NUL.
+    unsafe { libc::open(path.as_ptr(), flags) }
+}
+
+/// Makes the directories on the way to a path, and lays over the last what is
+/// open already.
+fn keep(path: &CStr, open: RawFd) -> nix::Result<()> {
+    let mut part = [0_u8; libc::PATH_MAX as usize];
+    for (at, byte) in path.to_bytes_with_nul().iter().enumerate() {
+        if at > 0 && matches!(byte, b'/' | 0) {
+            // SAFETY: `part` is zero after what has been copied so far. The
+            // directory may be there: that EEXIST is no error.
+            unsafe { libc::mkdir(part.as_ptr().cast(), 0o755) };
+        }
+        part[at] = *byte;
+    }
+    // Its place in the old tree, which the descriptor remembers.
+    let none = None::<&CStr>;
+    // SAFETY: fchdir takes a number.
+    Errno::result(unsafe { libc::fchdir(open) })?;
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(c"."), path, none, flags, none)
+}
+
+/// Goes on as process 1 of the new PID namespace, while this process waits.
+fn become_first() -> nix::Result<()> {
+    // SAFETY: raw calls without pointers, but for the status that waitpid
+    // fills in. The waiting process closes its descriptors: whoever started
+    // it waits for some of them to be closed.
+    unsafe {
+        let child = Errno::result(libc::fork())?;
+        if child == 0 {
+            let signal = libc::SIGKILL;
+            Errno::result(libc::prctl(libc::PR_SET_PDEATHSIG, signal))?;
+            return Ok(());
+        }
+        // Whoever started it may have a handler that writes to one of them.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::syscall(libc::SYS_close_range, 0, libc::c_int::MAX, 0);
+        let mut status = 0;
+        libc::waitpid(child, &mut status, 0);
+        let code = match libc::WIFEXITED(status) {
+            true => libc::WEXITSTATUS(status),
+            false => 128 + libc::WTERMSIG(status),
+        };
+        libc::_exit(code)
+    }
 }
 
 /// The character device 10,200 with exactly this mode.

@@ -1,0 +1,180 @@
+//! Verdicts do not depend on how busy the machine is.
+//!
+//! 500 verdicts on each backend while every processor is kept busy; LAB_REPEATS
+//! is another number of rounds over all subjects. Minutes, not seconds:
+//! `cargo test -p cli --test endurance`.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::world::opens;
+use support::{command, lab, prebuild, root, solution};
+
+/// Three solutions and twelve mutants a round; stubs are not performed.
+const ROUNDS: u64 = 34;
+
+/// Keeps every processor busy while `f` runs.
+fn under_load<T>(f: impl FnOnce() -> T) -> T {
+    let done = AtomicBool::new(false);
+    let threads = std::thread::available_parallelism().map_or(2, Into::into);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let mut number = 1_u64;
+                while !done.load(Ordering::Relaxed) {
+                    number = std::hint::black_box(number.wrapping_mul(3));
+                }
+            });
+        }
+        let result = f();
+        done.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// `lab verify`, and what it found.
+fn verify(backend: &str, rounds: u64) -> Value {
+    let rounds = rounds.to_string();
+    let order = ["verify", "--json", "--on", backend, "--repeat", &rounds];
+    // Into a file: 500 verdicts with their evidence are more than a pipe.
+    let mut file = tempfile::tempfile().unwrap();
+    let start = Instant::now();
+    let status = command(&order)
+        .stdin(Stdio::null())
+        .stdout(file.try_clone().unwrap())
+        .status()
+        .unwrap();
+    let took = start.elapsed();
+    use std::io::{Read, Seek};
+    let mut text = String::new();
+    file.rewind().unwrap();
+    file.read_to_string(&mut text).unwrap();
+    let found: Value = serde_json::from_str(&text)
+        .unwrap_or_else(|err| panic!("{status}, {err}: {text}"));
+    println!("{backend}: {} in {took:?}", found["summary"]);
+    found
+}
+
+/// The verdicts that are not what this subject always gets, with evidence.
+fn odd_ones(found: &Value) -> String {
+    let results = found["results"].as_array().unwrap();
+    let key = |result: &Value| {
+        (result["lab"].to_string(), result["subject"].to_string())
+    };
+    let word = |result: &Value| {
+        (result["verdict"].to_string(), result["cause"].to_string())
+    };
+    let mut counts = BTreeMap::<_, BTreeMap<_, usize>>::new();
+    for result in results {
+        let of_subject = counts.entry(key(result)).or_default();
+        *of_subject.entry(word(result)).or_default() += 1;
+    }
+    let odd = results.iter().filter(|result| {
+        let of_subject = &counts[&key(result)];
+        let usual = of_subject.iter().max_by_key(|(_, count)| **count);
+        usual.is_some_and(|(usual, _)| *usual != word(result))
+            || result["verdict"] == "void"
+    });
+    odd.map(|result| format!("{result:#}\n")).collect()
+}
+
+#[track_caller]
+fn endures(backend: &str) {
+    prebuild();
+    let rounds = std::env::var("LAB_REPEATS").ok();
+    let rounds = rounds.map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    // Built before the load, as by whoever has graded once.
+    verify(backend, 1);
+    let found = under_load(|| verify(backend, rounds));
+    let odd = odd_ones(&found);
+    assert!(odd.is_empty(), "{odd}");
+    let summary = &found["summary"];
+    assert_eq!(summary["flaky"], 0, "{summary}");
+    for (good, all) in [
+        ("solutions_passed", "labs"),
+        ("stubs_not_started", "labs"),
+        ("mutants_refused", "mutants"),
+        ("mutants_right_cause", "mutants"),
+        ("alternatives_accepted", "alternatives"),
+    ] {
+        assert_eq!(summary[good], summary[all], "{good}: {summary}");
+    }
+}
+
+#[test]
+fn on_packet_sockets() {
+    endures("pkt");
+}
+
+#[test]
+fn on_tap_devices() {
+    if opens("/dev/net/tun").is_ok() {
+        return endures("tap");
+    }
+    let missing = "NOT RUN: tap, since /dev/net/tun is closed to this user \
+                   (sudo chmod 0666 /dev/net/tun)";
+    assert!(std::env::var_os("LAB_NEEDS_TAP").is_none(), "{missing}");
+    let _ = writeln!(std::io::stderr(), "{missing}");
+    lab(&["run", "handshake", "--on", "tap"]).exits(2).says(&["cure: "]);
+}
+
+/// Lab, file and the arguments of one `lab check`.
+fn tasks() -> Vec<(&'static str, String)> {
+    let mutant = |lab: &'static str, file: &str| {
+        let file = root().join("tests/mutants").join(file);
+        (lab, file.to_str().unwrap().to_string())
+    };
+    vec![
+        ("handshake", solution("handshake")),
+        ("byteorder", solution("byteorder")),
+        ("backlog", solution("backlog")),
+        mutant("handshake", "ch03_tcp/handshake/linger_zero.rs"),
+        mutant("handshake", "ch03_tcp/handshake/server_closes_first.rs"),
+        mutant("byteorder", "ch05_sockets/byteorder/sixteen_bits.rs"),
+        mutant("backlog", "ch05_sockets/backlog/one_less.rs"),
+        mutant("backlog", "ch05_sockets/backlog/accepts_in_background.rs"),
+    ]
+}
+
+fn check((lab, file): &(&str, String)) -> Command {
+    command(&["check", lab, "--file", file, "--json", "--seed", "77"])
+}
+
+/// The verdict, its cause, and each check with its word.
+fn verdict(said: support::Said) -> Vec<String> {
+    let result = said.json()["results"][0].clone();
+    let checks = result["checks"].as_array().unwrap().iter();
+    let checks =
+        checks.map(|check| format!("{} {}", check["ok"], check["name"]));
+    let head = [result["verdict"].to_string(), result["cause"].to_string()];
+    head.into_iter().chain(checks).collect()
+}
+
+#[test]
+fn eight_at_once_get_the_verdicts_that_each_gets_alone() {
+    prebuild();
+    let tasks = tasks();
+    let alone: Vec<_> =
+        tasks.iter().map(|task| verdict(support::run(check(task)))).collect();
+    let deadline = Instant::now() + Duration::from_secs(300);
+    for round in 0..5 {
+        let together: Vec<_> = std::thread::scope(|scope| {
+            let running = tasks
+                .iter()
+                .map(|task| scope.spawn(|| verdict(support::run(check(task)))))
+                .collect::<Vec<_>>();
+            running.into_iter().map(|one| one.join().unwrap()).collect()
+        });
+        for ((task, alone), together) in tasks.iter().zip(&alone).zip(&together)
+        {
+            assert_eq!(alone, together, "round {round}: {task:?}");
+        }
+    }
+    assert!(Instant::now() < deadline);
+}
