@@ -41,7 +41,12 @@ const ALWAYS: &[(&str, &str)] = &[
 
 /// What `modern` sets: Linux's default where a distribution or an
 /// administrator may have chosen another.
-const MODERN: &[(&str, &str)] = &[("ipv4/tcp_congestion_control", "cubic")];
+const MODERN: &[(&str, &str)] = &[
+    // Where cubic may not be set in a namespace (tcp_allowed_congestion_control
+    // does not list it), every host has reno, as every machine allows.
+    ("ipv4/tcp_congestion_control", "reno"),
+    ("ipv4/tcp_congestion_control", "cubic"),
+];
 
 impl Profile {
     /// The name, as on the command line.
