@@ -4,7 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream, UdpSocket};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -17,6 +17,8 @@ use crate::style;
 
 /// The hidden first argument of the process that enters the namespaces.
 const MEASURE: &str = "__measure";
+/// The hidden first argument of one that starts a single run and nothing else.
+const PEAK: &str = "__peak";
 const NETWORKS: usize = 50;
 const ROUND_TRIPS: usize = 5000;
 const BULK: Duration = Duration::from_secs(2);
@@ -83,8 +85,13 @@ fn print(figures: &Figures) {
 
 /// Starts this program again, to enter the namespaces, and reads its figures.
 fn measure(backend: Backend) -> anyhow::Result<Figures> {
+    let line = started_again(MEASURE, backend)?;
+    serde_json::from_str(&line).context("parse the figures")
+}
+
+fn started_again(what: &str, backend: Backend) -> anyhow::Result<String> {
     let output = Command::new("/proc/self/exe")
-        .args([MEASURE, backend.name()])
+        .args([what, backend.name()])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
@@ -92,22 +99,27 @@ fn measure(backend: Backend) -> anyhow::Result<Figures> {
     if !output.status.success() {
         bail!("the measurement ended with {}", output.status);
     }
-    serde_json::from_slice(&output.stdout).context("parse the figures")
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 /// Measures and exits, if this process was started for that.
 pub fn play_if_asked() {
     let mut args = std::env::args().skip(1);
-    if args.next().as_deref() != Some(MEASURE) {
+    let what = args.next().unwrap_or_default();
+    if what != MEASURE && what != PEAK {
         return;
     }
     let backend = match args.next().as_deref() {
         Some("tap") => Backend::Tap,
         _ => Backend::Pkt,
     };
-    let status = match measure_here(backend) {
-        Ok(figures) => {
-            let line = serde_json::to_string(&figures).unwrap_or_default();
+    let line = match what.as_str() {
+        MEASURE => measure_here(backend)
+            .and_then(|figures| Ok(serde_json::to_string(&figures)?)),
+        _ => peak_here(backend).map(|mib| mib.to_string()),
+    };
+    let status = match line {
+        Ok(line) => {
             println!("{line}");
             0
         }
@@ -224,12 +236,7 @@ fn whole_runs(backend: Backend) -> anyhow::Result<(f64, f64)> {
     // The first also builds the program, and is not counted.
     for counted in std::iter::once(false).chain([true; WHOLE_RUNS]) {
         let start = Instant::now();
-        let status = Command::new("/proc/self/exe")
-            .args(["run", "handshake", "--solution", "--on", backend.name()])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .context("exec /proc/self/exe")?;
+        let status = run_handshake(backend).context("exec /proc/self/exe")?;
         if !status.success() {
             bail!("`lab run handshake` ended with {status}");
         }
@@ -237,29 +244,29 @@ fn whole_runs(backend: Backend) -> anyhow::Result<(f64, f64)> {
             times.push(start.elapsed());
         }
     }
-    Ok((median(times).as_secs_f64() * 1e3, peak_of_a_run(backend)?))
+    let peak = started_again(PEAK, backend)?;
+    let peak = peak.trim().parse().context("parse the peak")?;
+    Ok((median(times).as_secs_f64() * 1e3, peak))
 }
 
-fn peak_of_a_run(backend: Backend) -> anyhow::Result<f64> {
+/// The most memory of any process of one run, of those that have been waited
+/// for: this process has started nothing else.
+fn peak_here(backend: Backend) -> anyhow::Result<f64> {
     use nix::sys::resource::{UsageWho, getrusage};
-    // Of a process that has done nothing but this one run.
-    let output = Command::new("/proc/self/exe")
-        .args([
-            "run",
-            "handshake",
-            "--solution",
-            "--json",
-            "--on",
-            backend.name(),
-        ])
-        .stdin(Stdio::null())
-        .output()
-        .context("exec /proc/self/exe")?;
-    if !output.status.success() {
-        bail!("`lab run handshake` ended with {}", output.status);
+    let status = run_handshake(backend).context("exec /proc/self/exe")?;
+    if !status.success() {
+        bail!("`lab run handshake` ended with {status}");
     }
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("getrusage")?;
     Ok(usage.max_rss() as f64 / 1024.0)
+}
+
+fn run_handshake(backend: Backend) -> std::io::Result<ExitStatus> {
+    Command::new("/proc/self/exe")
+        .args(["run", "handshake", "--solution", "--on", backend.name()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()
 }
 
 fn median(mut samples: Vec<Duration>) -> Duration {

@@ -135,6 +135,12 @@ impl Recorder {
         }
     }
 
+    /// Has everyone who waits look again.
+    pub(crate) fn wake(&self) {
+        let _log = self.log(); // Nobody is between looking and waiting.
+        self.shared.changed.notify_all();
+    }
+
     /// The log as it stands. A thread that panicked while it held the lock has
     /// at worst left an event out.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {

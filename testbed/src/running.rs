@@ -1,5 +1,8 @@
 //! A network that is up.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::draw::Draw;
@@ -12,6 +15,9 @@ use crate::recorder::Recorder;
 use crate::sockets::TcpSocket;
 use crate::trace::{HostInfo, Trace, What};
 use crate::wire::{Matcher, Wire};
+
+/// How often a follower looks though nobody has called it.
+const HEARTBEAT: Duration = Duration::from_secs(1);
 
 /// A network that is up. Dropping it ends every process on its hosts, and
 /// nothing of it stays.
@@ -134,15 +140,15 @@ impl Testbed {
         mut hear: impl FnMut(&crate::trace::Event) + Send + 'static,
     ) -> Follower {
         let recorder = self.recorder.clone();
-        let stop =
-            std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
             let mut next = 0;
             loop {
-                let last = stopped.load(std::sync::atomic::Ordering::Acquire);
-                let soon = Instant::now() + Duration::from_millis(50);
-                recorder.wait_until(soon, |log| log.events.len() > next);
+                let last = stopped.load(Ordering::Acquire);
+                recorder.wait_until(Instant::now() + HEARTBEAT, |log| {
+                    log.events.len() > next || stopped.load(Ordering::Acquire)
+                });
                 let new = recorder.log().events[next..].to_vec();
                 next += new.len();
                 new.iter().for_each(&mut hear);
@@ -151,7 +157,8 @@ impl Testbed {
                 }
             }
         });
-        Follower { stop, thread: Some(thread) }
+        let recorder = self.recorder.clone();
+        Follower { stop, recorder, thread: Some(thread) }
     }
 
     /// Everything that has happened so far.
@@ -212,13 +219,15 @@ impl Testbed {
 
 /// A thread that hears the events of a run; ends when dropped, after the last.
 pub struct Follower {
-    stop: std::sync::Arc<std::sync::atomic::AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    stop: Arc<AtomicBool>,
+    recorder: Recorder,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.stop.store(true, std::sync::atomic::Ordering::Release);
+        self.stop.store(true, Ordering::Release);
+        self.recorder.wake();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
