@@ -10,6 +10,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::SystemTime;
 
 use anyhow::Context;
 use serde::Deserialize;
@@ -92,6 +93,7 @@ struct Target {
 
 fn cargo(package: &Package) -> anyhow::Result<Built> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let begun = SystemTime::now();
     let output = Command::new(&cargo)
         .current_dir(root())
         .args(["build", "--quiet", "--manifest-path"])
@@ -116,9 +118,21 @@ fn cargo(package: &Package) -> anyhow::Result<Built> {
         })
         .find_map(|message| message.executable);
     Ok(match executable {
-        Some(executable) if output.status.success() => Ok(executable),
+        Some(executable) if output.status.success() => {
+            date(&executable, begun)?;
+            Ok(executable)
+        }
         _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     })
+}
+
+/// Dates a binary to the start of its build: what is saved while the compiler
+/// works is newer, and is built next time. One that cargo found up to date is
+/// newer than every file it was compared with.
+fn date(binary: &Path, begun: SystemTime) -> anyhow::Result<()> {
+    fs::File::open(binary)
+        .and_then(|file| file.set_modified(begun))
+        .with_context(|| format!("utimensat {}", binary.display()))
 }
 
 /// Writes the package that builds a file from anywhere.
