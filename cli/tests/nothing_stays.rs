@@ -71,7 +71,7 @@ fn strike(runs: u64, blows: &[Blow]) {
     let seed = number("LAB_SEED", fastrand::u64(1..1_000_000));
     println!("LAB_SEED={seed}");
     let mut lots = fastrand::Rng::with_seed(seed);
-    let before = Traces::now();
+    let before = traces();
     for run in 0..runs {
         let (lab, longest) = RUNS[lots.usize(..RUNS.len())];
         let blow = blows[lots.usize(..blows.len())];
@@ -82,8 +82,9 @@ fn strike(runs: u64, blows: &[Blow]) {
             reap();
             others().is_empty().then_some(())
         });
-        let after = Traces::now();
-        assert_eq!(before, after, "{what}");
+        let after = traces();
+        let more: Vec<&String> = after.difference(&before).collect();
+        assert!(more.is_empty(), "{what}: {more:#?}");
     }
 }
 
@@ -132,39 +133,34 @@ fn others() -> Vec<u32> {
     all.filter(|pid| *pid != std::process::id()).collect()
 }
 
-/// What a run could leave behind.
-#[derive(Debug, PartialEq, Eq)]
-struct Traces {
-    mounts: String,
-    networks: BTreeSet<PathBuf>,
-    interfaces: BTreeSet<String>,
-    files: BTreeSet<PathBuf>,
-    doors: usize,
-}
-
-impl Traces {
-    fn now() -> Traces {
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        let networks = process::all().into_iter().filter_map(|(pid, _)| {
-            std::fs::read_link(format!("/proc/{pid}/ns/net")).ok()
-        });
-        let mut files = BTreeSet::new();
-        for dir in ["/tmp", "/dev/shm", "/run/user"] {
-            list(Path::new(dir), &mut files);
-        }
-        list(root(), &mut files);
-        let interfaces = std::fs::read_to_string("/proc/net/dev").unwrap();
-        let name =
-            |line: &str| line.split(':').next().unwrap_or_default().to_string();
-        let doors = std::fs::read_to_string("/proc/net/unix").unwrap();
-        Traces {
-            mounts,
-            networks: networks.collect(),
-            interfaces: interfaces.lines().map(name).collect(),
-            files,
-            doors: doors.matches("@testbed/").count(),
+/// What a run could leave behind, a line each.
+fn traces() -> BTreeSet<String> {
+    let mut traces = BTreeSet::new();
+    let mut add = |kind: &str, what: &dyn std::fmt::Display| {
+        traces.insert(format!("{kind} {what}"));
+    };
+    for (kind, table) in
+        [("mount", "/proc/self/mountinfo"), ("socket", "/proc/net/unix")]
+    {
+        let table = std::fs::read_to_string(table).unwrap();
+        table.lines().for_each(|line| add(kind, &line));
+    }
+    // The counters beside the names change.
+    let interfaces = std::fs::read_to_string("/proc/net/dev").unwrap();
+    let names = interfaces.lines().filter_map(|line| line.split_once(':'));
+    names.for_each(|(name, _)| add("interface", &name.trim()));
+    for (pid, _) in process::all() {
+        if let Ok(network) = std::fs::read_link(format!("/proc/{pid}/ns/net")) {
+            add("network", &network.display());
         }
     }
+    let mut files = Vec::new();
+    for dir in ["/tmp", "/dev/shm", "/run/user"] {
+        list(Path::new(dir), &mut files);
+    }
+    list(root(), &mut files);
+    files.iter().for_each(|file| add("file", &file.display()));
+    traces
 }
 
 fn names(dir: &Path) -> impl Iterator<Item = PathBuf> {
@@ -173,7 +169,7 @@ fn names(dir: &Path) -> impl Iterator<Item = PathBuf> {
 }
 
 /// Every file below, without what cargo and git write.
-fn list(dir: &Path, files: &mut BTreeSet<PathBuf>) {
+fn list(dir: &Path, files: &mut Vec<PathBuf>) {
     for path in names(dir) {
         let skipped = [root().join(".git"), support::target_dir()];
         if skipped.contains(&path) || path.ends_with("target") {
@@ -182,7 +178,7 @@ fn list(dir: &Path, files: &mut BTreeSet<PathBuf>) {
         if path.is_dir() && !path.is_symlink() {
             list(&path, files);
         }
-        files.insert(path);
+        files.push(path);
     }
 }
 
@@ -190,10 +186,10 @@ fn list(dir: &Path, files: &mut BTreeSet<PathBuf>) {
 #[test]
 fn what_stays_is_seen() {
     apart("what_stays_is_seen", || {
-        let before = Traces::now();
-        assert_eq!(before, Traces::now());
+        let before = traces();
+        assert_eq!(before, traces());
         std::fs::write("/tmp/left", "").unwrap();
-        assert_ne!(before, Traces::now());
+        assert_ne!(before, traces());
         std::fs::remove_file("/tmp/left").unwrap();
         // An orphan: its parent ends at once.
         let script = "sleep 300 & exit 0";
