@@ -28,8 +28,8 @@
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `program`, `host`, `interfaces`, `network`,
-//! `running`, `internet`, `door`.
+//! `recorder`, `sampler`, `wire`, `sessions`, `program`, `host`, `interfaces`,
+//! `network`, `running`, `internet`, `door`.
 
 mod diagnosis;
 pub mod door;
@@ -47,6 +47,7 @@ mod program;
 mod recorder;
 mod running;
 mod sampler;
+mod sessions;
 mod sockets;
 mod sys;
 pub mod trace;

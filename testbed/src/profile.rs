@@ -21,8 +21,8 @@ const BOOK: &[(&str, &str, &str)] = &[
     (
         "ipv4/tcp_syn_linear_timeouts",
         "0",
-        "SYNs are sent again after 1, 2, 4 ... s; since Linux 6.5 the first \
-         four intervals are 1 s each",
+        "SYNs are sent again after 1, 2, 4 ... s; since Linux 6.5 a SYN is \
+         first sent again every second",
     ),
     ("ipv4/tcp_early_retrans", "0", "no tail loss probe (Linux 3.10)"),
     ("ipv4/tcp_recovery", "0", "no RACK loss detection (Linux 4.4)"),

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Call, Error, Result};
 use crate::host::Sampling;
 use crate::recorder::Recorder;
+use crate::sessions;
 use crate::sys;
 use crate::trace::{Line, Stream};
 
@@ -315,6 +316,24 @@ impl Program {
                 }
             }
         }
+    }
+
+    /// Waits until every thread of the program, and of what it has started,
+    /// sleeps in a system call: it has done what it does by itself. `false`: it
+    /// is still at work.
+    pub fn wait_idle(&self, limit: Duration) -> Result<bool> {
+        let deadline = Instant::now() + limit;
+        let Some(leader) = sessions::number(&self.end)? else {
+            return Ok(true); // It has ended.
+        };
+        while sessions::is_at_work(leader)? {
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            // The kernel has no event for this.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(true)
     }
 
     /// Ends it at once.

@@ -119,6 +119,15 @@ impl Stage {
         })
     }
 
+    /// Waits until the program does nothing any more by itself. What it has not
+    /// done by then, like an `accept` of what waits in the queue, it will not
+    /// do; one that is at work for ever is not waited for.
+    pub fn idle(&mut self, role: Role) -> Result<(), Halt> {
+        let limit = self.left().min(FAREWELL);
+        self.programs[role.0].wait_idle(limit)?;
+        Ok(())
+    }
+
     /// Presses Enter for the program.
     pub fn enter(&mut self, role: Role) {
         self.programs[role.0].send_line("");
@@ -159,6 +168,18 @@ impl Stage {
     pub fn soon(&mut self, what: &str, count: usize) -> Result<bool, Halt> {
         let limit = self.left().min(FAREWELL);
         Ok(self.net.wait_frames(what, count, limit)?)
+    }
+
+    /// Looks at a host's sockets until they are so, or for a little while.
+    pub fn sockets_soon(
+        &mut self,
+        host: &str,
+        done: impl Fn(&[TcpSocket]) -> bool,
+    ) -> Result<Vec<TcpSocket>, Halt> {
+        let limit = self.left().min(FAREWELL);
+        let (Ok(last) | Err(last)) =
+            self.net.wait_sockets(host, limit, done)?;
+        Ok(last)
     }
 
     /// Puts a fact down for the judge.

@@ -8,6 +8,9 @@ use serde_json::Value;
 use testbed::trace::What;
 use testbed::{Exit, TcpSocket, Trace};
 
+/// What a Rust program's exit status is after a panic.
+const PANICKED: i32 = 101;
+
 /// One performance of a scenario: everything that was seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Performance {
@@ -184,13 +187,23 @@ impl Judge {
                 let name = format!("{program} gets past its `todo!`");
                 self.check("todo-reached", &name, false, stderr);
             }
+            let crashed = matches!(
+                exit,
+                Some(Exit::Code(PANICKED) | Exit::Signal(_))
+            );
+            if crashed && !todo {
+                let name = format!("{program} does not crash");
+                let evidence = exit.map_or(String::new(), |e| e.to_string());
+                let evidence = format!("{evidence}\n{stderr}");
+                self.check("crashed", &name, false, evidence);
+            }
             let flood = *exit == Some(Exit::TooMuchOutput);
             if flood {
                 let name = format!("{program} stops printing");
                 let evidence = Exit::TooMuchOutput.to_string();
                 self.check("prints-without-end", &name, false, evidence);
             }
-            !todo && !flood
+            !todo && !flood && !crashed
         })
     }
 

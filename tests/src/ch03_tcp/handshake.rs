@@ -63,10 +63,10 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     let client = stage.start("client", LAPTOP, ["client", &address])?;
     stage.line(client, "connected to ")?;
     stage.line(server, "accepted ")?;
-    stage.sockets(KONGMING, "an ESTABLISHED connection", |sockets| {
-        sockets.iter().any(|s| s.state == TcpState::Established)
-    })?;
 
+    // Who closes without waiting for its line may only be about to.
+    stage.idle(server)?;
+    stage.idle(client)?;
     stage.fact("fins_before_client_enter", fins(stage)?);
     if at_once {
         stage.enter(server);
@@ -79,6 +79,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
         stage.sockets(LAPTOP, "FIN-WAIT-2", |sockets| {
             sockets.iter().any(|s| s.state == TcpState::FinWait2)
         })?;
+        stage.idle(server)?;
         stage.fact("fins_before_server_enter", fins(stage)?);
         stage.step(KONGMING, "Enter for the server")?;
         stage.enter(server);

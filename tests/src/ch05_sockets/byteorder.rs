@@ -118,6 +118,10 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         let value: u32 = number.parse().unwrap_or_default();
         judge_datagram(value, datagram, judge);
     }
+    let exit = performance.exits.get("byteorder").copied().flatten();
+    if exit.is_some_and(|exit| !exit.is_success()) {
+        judge.ended_well(performance, "byteorder");
+    }
     judge.check(
         "silent",
         "every number is sent in a datagram of its own",
