@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
+use graders::Take;
 use graders::catalogue::{self, Lab};
 use graders::compile;
 use graders::grade::is_pristine;
@@ -37,6 +38,10 @@ pub struct Run {
     /// How the kernel behaves: as the 2013 text says, or by its own defaults
     #[arg(long, value_enum)]
     profile: Option<ProfileName>,
+    /// Which of the scenario's takes to play, like `at-once` of handshake; the
+    /// first of the profile unless said
+    #[arg(long)]
+    take: Option<String>,
     /// Repeat a run: its ports, payloads and counts
     #[arg(long)]
     seed: Option<u64>,
@@ -140,11 +145,22 @@ impl Run {
     fn request(&self, lab: &Lab, binary: PathBuf) -> anyhow::Result<Request> {
         let takes = lab.grader()?.takes;
         let profile = self.profile.map(Profile::from);
-        let take = takes
-            .iter()
-            .find(|take| profile.is_none_or(|wanted| wanted == take.profile))
-            .or_else(|| takes.first())
-            .context("a grader has a take")?;
+        let wanted = |take: &&Take| match &self.take {
+            Some(name) => take.name == name,
+            None => profile.is_none_or(|profile| profile == take.profile),
+        };
+        let take = match (takes.iter().find(wanted), &self.take) {
+            (Some(take), _) => take,
+            (None, None) => takes.first().context("a grader has a take")?,
+            (None, Some(name)) => {
+                let names: Vec<&str> = takes.iter().map(|t| t.name).collect();
+                bail!(
+                    "{} has no take `{name}`; there are: {}",
+                    lab.id,
+                    names.join(", ")
+                );
+            }
+        };
         Ok(Request {
             lab: lab.id.clone(),
             take: take.name.to_string(),

@@ -28,7 +28,7 @@ fn main() -> anyhow::Result<()> {
         .context("socket")?;
     socket.set_reuse_address(true).context("setsockopt SO_REUSEADDR")?;
     socket.bind(&address.into()).with_context(|| format!("bind {address}"))?;
-    // The standard library's `TcpListener::bind` would ask for 4096 here.
+    // The standard library's `TcpListener::bind` has a backlog of its own.
     socket.listen(backlog).context("listen")?;
     // ANCHOR_END: listen
 

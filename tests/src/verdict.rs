@@ -185,12 +185,10 @@ impl Judge {
             let todo = stderr.contains("not yet implemented");
             if todo {
                 let name = format!("{program} gets past its `todo!`");
-                self.check("todo-reached", &name, false, stderr);
+                self.check("todo-reached", &name, false, stderr.as_str());
             }
-            let crashed = matches!(
-                exit,
-                Some(Exit::Code(PANICKED) | Exit::Signal(_))
-            );
+            let crashed =
+                matches!(exit, Some(Exit::Code(PANICKED) | Exit::Signal(_)));
             if crashed && !todo {
                 let name = format!("{program} does not crash");
                 let evidence = exit.map_or(String::new(), |e| e.to_string());
