@@ -7,14 +7,13 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use support::world::opens;
-use support::{command, lab, prebuild, root, solution};
+use support::{command, lab, not_run, prebuild, root, solution};
 
 /// 21 verdicts a round on what is performed; stubs are not.
 const ROUNDS: u64 = 24;
@@ -117,10 +116,11 @@ fn on_tap_devices() {
     if opens("/dev/net/tun").is_ok() {
         return endures("tap");
     }
-    let missing = "NOT RUN: tap, since /dev/net/tun is closed to this user \
-                   (sudo chmod 0666 /dev/net/tun)";
-    assert!(std::env::var_os("LAB_NEEDS_TAP").is_none(), "{missing}");
-    let _ = writeln!(std::io::stderr(), "{missing}");
+    not_run(
+        "LAB_NEEDS_TAP",
+        "tap, since /dev/net/tun is closed to this user (sudo chmod 0666 \
+         /dev/net/tun)",
+    );
     lab(&["run", "handshake", "--on", "tap"]).exits(2).says(&["cure: "]);
 }
 

@@ -6,7 +6,10 @@ use std::process::Command;
 
 use support::process::{Running, holder};
 use support::terminal::Terminal;
-use support::{command, lab, prebuild, target_dir};
+use support::{command, has, lab, prebuild, target_dir};
+
+/// With this in the environment a tool that is not installed is a failure.
+const TOOLS: &str = "LAB_NEEDS_TOOLS";
 
 /// `lab shell HOST --of PID -- SCRIPT`, of the network that a `lab` runs.
 fn shell_of(running: &Running, host: &str, script: &str) -> Command {
@@ -43,6 +46,9 @@ fn a_fresh_host_has_a_network_and_processes_of_its_own() {
 
 #[test]
 fn ss_sees_the_hosts_sockets_and_no_others() {
+    if !has("ss", TOOLS, "so nobody lists a host's sockets") {
+        return;
+    }
     let said = support::run(fresh("Kongming20", "ss -tanH")).exits(0);
     assert_eq!(said.stdout, "");
 }
@@ -73,6 +79,12 @@ fn a_running_scenario_can_be_looked_into() {
     let mut run = Running::start(command(&order));
     let line = run.wait_line("listening on ");
     let port = line.rsplit(':').next().unwrap();
+    let hex = format!(":{:04X} 00000000:0000 0A", port.parse::<u16>().unwrap());
+    let table = support::run(shell_of(&run, "Kongming20", "cat /proc/net/tcp"));
+    assert!(table.stdout.contains(&hex), "no LISTEN on {port}: {table}");
+    if !has("ss", TOOLS, "so nobody sees a listener's backlog") {
+        return;
+    }
     let said = support::run(shell_of(&run, "Kongming20", "ss -ltnH")).exits(0);
     let columns: Vec<&str> = said.stdout.split_whitespace().collect();
     assert_eq!(columns[0], "LISTEN", "{said}");
@@ -139,10 +151,7 @@ fn a_person_gets_a_shell_with_job_control() {
 #[test]
 fn tcpdump_shows_what_an_ordinary_user_sends() {
     prebuild();
-    if !std::path::Path::new("/usr/bin/tcpdump").exists() {
-        use std::io::Write;
-        let missing = "NOT RUN: tcpdump is not installed";
-        let _ = writeln!(std::io::stderr(), "{missing}");
+    if !has("tcpdump", TOOLS, "so nobody captures on a host") {
         return;
     }
     let user = support::world::World::ordinary();

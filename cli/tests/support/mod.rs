@@ -7,6 +7,7 @@ pub mod seccomp;
 pub mod terminal;
 pub mod world;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -125,6 +126,27 @@ pub fn prebuild() {
             lab(&["check", name, "--file", &solution(name)]).exits(0);
         }
     });
+}
+
+/// Is this program installed? Where it is not, what goes unseen is said aloud,
+/// and with `needed` in the environment the test fails.
+#[track_caller]
+pub fn has(program: &str, needed: &str, unseen: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    if std::env::split_paths(&path).any(|dir| dir.join(program).is_file()) {
+        return true;
+    }
+    not_run(needed, &format!("{program} is not installed, {unseen}"));
+    false
+}
+
+/// Says aloud that a test, or a part of it, was not run and why; with `needed`
+/// in the environment it fails.
+#[track_caller]
+pub fn not_run(needed: &str, why: &str) {
+    assert!(std::env::var_os(needed).is_none(), "NOT RUN: {why}");
+    // Not eprintln, which is hidden while the test passes.
+    let _ = writeln!(std::io::stderr(), "NOT RUN: {why}");
 }
 
 /// Waits for an event that shows in a value which has to be looked at.

@@ -7,6 +7,7 @@
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::RawFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -58,8 +59,13 @@ impl World {
     }
 
     /// This machine, for an ordinary user.
+    #[track_caller]
     pub fn ordinary() -> World {
         let user = geteuid().is_root().then_some(NOBODY);
+        if user.is_some() {
+            must_be_open(super::root());
+            must_be_open(&super::target_dir());
+        }
         World { user, ..World::default() }
     }
 
@@ -215,6 +221,23 @@ impl World {
             at("fork", become_first())?;
         }
         at("mount private", private())
+    }
+}
+
+/// Can everybody get there?
+#[track_caller]
+fn must_be_open(path: &Path) {
+    let closed = path.ancestors().find(|part| {
+        let mode = part.metadata().map(|data| data.permissions().mode());
+        mode.is_ok_and(|mode| mode & 0o005 != 0o005)
+    });
+    if let Some(part) = closed {
+        panic!(
+            "root runs these tests, which need an ordinary user, as `nobody`, \
+             to whom {} is closed: run them as yourself, or in a checkout \
+             that everybody can read",
+            part.display()
+        );
     }
 }
 
