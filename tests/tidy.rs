@@ -120,6 +120,24 @@ fn every_stub_has_the_head_of_its_solution() {
     }
 }
 
+/// What a page shows comes from a file: a transcript or compiled code.
+#[test]
+fn the_pages_include_what_is_there() {
+    for page in files("book/src", "md") {
+        let text = read(&page);
+        for include in text.split("{{#include ").skip(1) {
+            let include = include.split("}}").next().unwrap();
+            let (file, anchor) =
+                include.split_once(':').unwrap_or((include, ""));
+            let file = page.parent().unwrap().join(file);
+            let found = file.is_file()
+                && (anchor.is_empty()
+                    || read(&file).contains(&format!("ANCHOR: {anchor}\n")));
+            assert!(found, "{}: no {include}", page.display());
+        }
+    }
+}
+
 fn is_comment(line: &str) -> bool {
     line.trim_start().starts_with("//")
 }
