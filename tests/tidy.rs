@@ -10,7 +10,7 @@ use graders::subject::Subject;
 /// Each room of the house, and what no file in it may name.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("testbed", &["graders::", "labs::"]),
-    ("tests/src", &["use clap", "std::io::stdin().read_line(&mut answer)"]),
+    ("tests/src", &["use clap", "cli::"]),
     ("labs", &["testbed", "graders", "assert_cmd"]),
     ("solutions", &["testbed", "graders", "assert_cmd"]),
     ("tests/mutants", &["testbed", "graders"]),
