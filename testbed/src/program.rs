@@ -270,6 +270,11 @@ impl Program {
         }
     }
 
+    /// Has it closed standard output, by its end or before?
+    pub fn has_closed_its_output(&self) -> bool {
+        self.output.lock().ended
+    }
+
     /// Writes a line to its standard input. A program that does not read, or
     /// has gone, is not an error here: the trace shows it.
     pub fn send_line(&mut self, line: &str) {

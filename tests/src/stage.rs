@@ -115,7 +115,13 @@ impl Stage {
         let program = &mut self.programs[role.0];
         program.wait_line(prefix, left).ok_or_else(|| {
             let name = program.name();
-            Halt::Missed(format!("waited for {name} to print `{prefix}...`"))
+            let closed = match program.has_closed_its_output() {
+                true => ", which has closed its output",
+                false => "",
+            };
+            Halt::Missed(format!(
+                "waited for {name} to print `{prefix}...`{closed}"
+            ))
         })
     }
 

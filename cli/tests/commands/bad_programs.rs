@@ -88,7 +88,7 @@ fn one_that_forks_without_end() {
 #[test]
 fn one_that_closes_its_output_and_lives_on() {
     let check = refused("closes_its_output", "deadline", AT_ONCE);
-    evidence(&check, &["listening on", "was still running"]);
+    evidence(&check, &["has closed its output", "was still running"]);
 }
 
 #[test]
