@@ -56,7 +56,8 @@ pub struct Run {
     #[arg(long)]
     json: bool,
     /// Print the part of the trace that is the same in every run, and nothing
-    /// else: names for addresses, relative numbers, no ports and no clock
+    /// else: names for addresses, relative numbers, no ports and no clock. (Two
+    /// hosts' programs still print in whichever order they come to it.)
     #[arg(long, conflicts_with_all = ["json", "follow"])]
     text: bool,
     /// Show every frame and step as it happens
