@@ -13,7 +13,8 @@ const ARROW: usize = 50;
 
 impl Trace {
     /// What is the same in every run: names for addresses, numbers relative to
-    /// the first, no ports and no clock.
+    /// the first, no ports and no clock. Only where a program's line stands
+    /// among the frames is left to chance: two hosts do not wait for each other.
     ///
     /// Each line is a frame: left and right the state of the connection on
     /// either host once the frame had arrived, or was lost (`✗`).
