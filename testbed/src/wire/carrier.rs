@@ -22,8 +22,8 @@ use crate::trace::Frame;
 /// the log may show frames of two hosts in the wrong order.
 const BATCH: usize = 16;
 /// For how long the wire looks again before it sleeps. To be woken costs more
-/// (20 to 40 us on a virtual machine), and an answer mostly follows soon.
-const ALERT: Duration = Duration::from_micros(20);
+/// (up to 50 us on a virtual machine), and an answer mostly follows soon.
+const ALERT: Duration = Duration::from_micros(100);
 /// Longer than any frame that a host may send.
 const LONGEST_FRAME: usize = 65_536;
 /// What [`Action::Reorder`] waits for a following frame.
