@@ -3,10 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
-use crate::error::{Error, Result};
+use crate::error::{Call, Error, Result};
 use crate::host::{Character, Host};
 use crate::interfaces::{self, open_tun};
 use crate::netlink::{self, Links};
@@ -25,6 +27,10 @@ pub enum Backend {
     Tap,
     /// A veth pair each, its far end behind a packet socket. Needs no device;
     /// slower, and its offloads are switched off so that frames are real.
+    ///
+    /// All of such a network runs on one processor. veth queues a frame on the
+    /// processor that sends it, so with two of them the ACK that a kernel sends
+    /// and the FIN that its program sends right after could change places.
     Pkt,
 }
 
@@ -250,6 +256,9 @@ impl Network {
             self.hosts.iter_mut().for_each(HostSpec::drop_ipv6);
         }
         let backend = self.backend.unwrap_or_else(Backend::detect);
+        if backend == Backend::Pkt {
+            stay_on_one_processor()?;
+        }
         let recorder = Recorder::new();
         let mut hosts = self.start_hosts(backend, &recorder)?;
         let plugs = interfaces::connect(&mut hosts, backend)?;
@@ -324,6 +333,20 @@ impl Network {
         };
         Character { hosts, resolv_conf, profile: self.profile }
     }
+}
+
+/// For this thread and all that it starts: hosts, their programs, the wire.
+/// Networks are spread over the processors by lot.
+fn stay_on_one_processor() -> Result<()> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this).call("sched_getaffinity")?;
+    let allowed: Vec<usize> = (0..CpuSet::count())
+        .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
+        .collect();
+    let Some(cpu) = fastrand::choice(&allowed) else { return Ok(()) };
+    let mut one = CpuSet::new();
+    one.set(*cpu).call(format!("processor {cpu}"))?;
+    sched_setaffinity(this, &one).call(format!("sched_setaffinity {cpu}"))
 }
 
 /// The last number of an address on the LAN, 192.168.1.0/24.
