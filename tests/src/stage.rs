@@ -236,9 +236,10 @@ impl Stage {
             if self.exits.get(&name) != Some(&None) {
                 continue;
             }
-            // Is it stuck, or did it end when nobody looked?
-            let limit =
-                if missed.is_some() { Duration::ZERO } else { FAREWELL };
+            // Is it stuck, or did it end when nobody looked? A process that ends
+            // closes its output some time before it can be waited for.
+            let stuck = missed.is_some() && !program.has_closed_its_output();
+            let limit = if stuck { Duration::ZERO } else { FAREWELL };
             let exit = program.wait(limit)?;
             self.exits.insert(name, exit);
         }
