@@ -15,6 +15,8 @@ cd "$(dirname "$0")/.."
 lab=${LAB:-cargo lab}
 tcp=book/src/ch03-tcp
 sockets=book/src/ch05-sockets
+processes=book/src/ch13-processes
+threads=book/src/ch14-threads
 
 said=$(mktemp)
 trap 'rm -f "$said"' EXIT
@@ -25,6 +27,20 @@ main() {
     handshake_at_once
     byteorder
     backlog
+    # time_wait
+    # accept
+    # oob
+    # fork_exec
+    # zombies
+    # pipe_ipc
+    # sysv_sem
+    # shared_memory
+    # message_queue
+    # pass_fd
+    # threads
+    # mutex
+    # condvar
+    # semaphore
 }
 
 # The kernel's release without what a distribution or a cloud adds to it.
@@ -92,6 +108,34 @@ backlog() {
         timeline | sed -n '1p; / SYN seq /p' > $sockets/backlog-syn-$profile.txt
     done
 }
+
+## time_wait
+
+## accept
+
+## oob
+
+## fork_exec
+
+## zombies
+
+## pipe_ipc
+
+## sysv_sem
+
+## shared_memory
+
+## message_queue
+
+## pass_fd
+
+## threads
+
+## mutex
+
+## condvar
+
+## semaphore
 
 # Runs the reference program into $said: run LAB [OPTION...]. A run that fails,
 # or that says nothing because the network lost a frame, ends this script.

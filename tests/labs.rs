@@ -55,8 +55,8 @@ fn tell(lab: &Lab, verdict: &Verdict) -> String {
     for check in verdict.checks.iter().filter(|check| !check.ok) {
         text.push_str(&format!("\n{}\n{}\n", check.name, check.evidence));
     }
-    if let Some(mistake) = &verdict.looks_like {
-        text.push_str(&format!("\nIt looks like this: {mistake}.\n"));
+    if let Some(means) = &verdict.means {
+        text.push_str(&format!("\n{cause}: {means}\n"));
     }
     text.push_str(&format!(
         "\nreplay: lab check {} --seed {}",

@@ -168,8 +168,11 @@ fn tell(lab: &Lab, subject: &Subject, verdict: &Verdict) -> String {
     if let Some(cause) = &verdict.cause {
         let _ = writeln!(text, "  cause: {}", style::bad(cause));
     }
+    if let Some(means) = &verdict.means {
+        let _ = writeln!(text, "  {means}");
+    }
     if let Some(mistake) = &verdict.looks_like {
-        let _ = writeln!(text, "  it looks like this: {mistake}");
+        let _ = writeln!(text, "  it looks like a known mistake: {mistake}");
     }
     text
 }

@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use graders::catalogue::{self, Lab, root};
+use graders::compile::build_course;
+use graders::generated::Kind;
 use graders::grade::Options;
+use graders::snapshot;
 use graders::subject::Subject;
 use graders::verdict::{Verdict, Word};
 use serde::Serialize;
@@ -13,6 +16,10 @@ use testbed::Backend;
 use crate::check::grade_all;
 use crate::run::On;
 use crate::style;
+
+/// The first round is performed with this seed, and its mutants' causes and
+/// evidence are compared with the recorded ones.
+const RECORDED_SEED: u64 = 1;
 
 /// Arguments of `lab verify`.
 #[derive(Args)]
@@ -23,8 +30,8 @@ pub struct Verify {
     #[arg(long, default_value_t = 1)]
     repeat: usize,
     /// As JSON: {"summary":{"labs","solutions_passed","stubs_not_started",
-    /// "mutants","mutants_refused","mutants_right_cause","alternatives",
-    /// "alternatives_accepted","flaky"},"results":[as in check]}
+    /// "mutants","generated_mutants","mutants_refused","mutants_right_cause",
+    /// "alternatives","alternatives_accepted","evidence_differs","flaky"},"results":[as in check]}
     #[arg(long)]
     json: bool,
     /// The backend that carries the frames, and no other
@@ -39,10 +46,14 @@ struct Summary {
     solutions_passed: usize,
     stubs_not_started: usize,
     mutants: usize,
+    /// How many of them are generated.
+    generated_mutants: usize,
     mutants_refused: usize,
     mutants_right_cause: usize,
     alternatives: usize,
     alternatives_accepted: usize,
+    /// Labs of which a mutant was refused with other evidence than recorded.
+    evidence_differs: usize,
     /// Subjects with different verdicts or causes in different repeats.
     flaky: usize,
 }
@@ -54,6 +65,7 @@ impl Summary {
             && self.mutants_refused == self.mutants
             && self.mutants_right_cause == self.mutants
             && self.alternatives_accepted == self.alternatives
+            && self.evidence_differs == 0
             && self.flaky == 0
     }
 }
@@ -62,21 +74,28 @@ impl Verify {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let labs = catalogue::find(&self.labs)?;
         let subjects = subjects(&labs)?;
-        let mut tasks = Vec::new();
-        for _ in 0..self.repeat.max(1) {
-            tasks.extend(subjects.iter().cloned());
-        }
-        let options =
-            Options { seed: None, backend: self.on.map(Backend::from) };
-        let verdicts =
-            grade_all(&tasks, &options, |(lab, subject), verdict| {
+        build_course()?;
+        let mut verdicts = Vec::new();
+        for round in 0..self.repeat.max(1) {
+            let seed = (round == 0).then_some(RECORDED_SEED);
+            let backend = self.on.map(Backend::from);
+            let options = Options { seed, backend };
+            let round = grade_all(&subjects, &options, |task, verdict| {
+                let (lab, subject) = task;
                 let wrong = !as_it_should(lab, subject, verdict)?;
                 if !self.json && (wrong || self.repeat <= 1) {
                     print_line(lab, subject, verdict, wrong);
                 }
                 Ok(())
             })?;
-        let summary = summarise(&labs, &subjects, &verdicts)?;
+            verdicts.extend(round);
+        }
+        let mut summary = summarise(&labs, &subjects, &verdicts)?;
+        let first = &verdicts[..subjects.len()];
+        for (lab, difference) in evidence(&labs, &subjects, first) {
+            summary.evidence_differs += 1;
+            eprintln!("{lab}: not refused as recorded\n{difference}");
+        }
         if self.json {
             let all = serde_json::json!({
                 "summary": summary,
@@ -101,6 +120,9 @@ fn subjects(labs: &[Lab]) -> anyhow::Result<Vec<(Lab, Subject)>> {
         let mut add = |subject| subjects.push((lab.clone(), subject));
         add(Subject::Solution);
         add(stub(lab));
+        for (kind, _) in Kind::ALL {
+            add(Subject::Generated(kind));
+        }
         for mutant in grader.mutants {
             add(Subject::Mutant(mutant.name.to_string()));
         }
@@ -129,7 +151,9 @@ fn as_it_should(
             verdict.verdict == Word::Pass
         }
         Subject::File(_) => verdict.verdict == Word::NotStarted,
-        Subject::Mutant(_) => right_cause(lab, subject, verdict)?,
+        Subject::Mutant(_) | Subject::Generated(_) => {
+            right_cause(lab, subject, verdict)?
+        }
     })
 }
 
@@ -138,10 +162,16 @@ fn right_cause(
     subject: &Subject,
     verdict: &Verdict,
 ) -> anyhow::Result<bool> {
-    let mut mutants = lab.grader()?.mutants.iter();
-    let expected = mutants
-        .find(|mutant| *subject == Subject::Mutant(mutant.name.to_string()))
-        .map(|mutant| mutant.cause);
+    let mutants = lab.grader()?.mutants.iter();
+    let written =
+        mutants.map(|one| (Subject::Mutant(one.name.to_string()), one.cause));
+    let generated = Kind::ALL.into_iter();
+    let generated =
+        generated.map(|(kind, cause)| (Subject::Generated(kind), cause));
+    let expected = written
+        .chain(generated)
+        .find(|(mutant, _)| mutant == subject)
+        .map(|(_, cause)| cause);
     Ok(verdict.verdict == Word::Fail && verdict.cause.as_deref() == expected)
 }
 
@@ -168,8 +198,10 @@ fn summarise(
             Subject::Lab | Subject::File(_) => {
                 summary.stubs_not_started += usize::from(good);
             }
-            Subject::Mutant(_) => {
+            Subject::Mutant(_) | Subject::Generated(_) => {
                 summary.mutants += 1;
+                summary.generated_mutants +=
+                    usize::from(matches!(subject, Subject::Generated(_)));
                 summary.mutants_refused += usize::from(refused);
                 summary.mutants_right_cause += usize::from(good);
             }
@@ -180,6 +212,30 @@ fn summarise(
         }
     }
     Ok(summary)
+}
+
+/// For each lab whose mutants were refused otherwise than recorded: how.
+fn evidence(
+    labs: &[Lab],
+    subjects: &[(Lab, Subject)],
+    verdicts: &[Verdict],
+) -> Vec<(String, String)> {
+    let refusals = |id: &str| -> String {
+        let both = subjects.iter().zip(verdicts);
+        let mutants = both.filter(|((lab, subject), _)| {
+            let (Subject::Mutant(_) | Subject::Generated(_)) = subject else {
+                return false;
+            };
+            lab.id == id
+        });
+        mutants.map(|(_, verdict)| verdict.refusal()).collect()
+    };
+    let labs = labs.iter().filter_map(|lab| {
+        let name = format!("{}-mutants", lab.id);
+        let difference = snapshot::difference(&name, &refusals(&lab.id))?;
+        Some((lab.id.clone(), difference))
+    });
+    labs.collect()
 }
 
 fn print_line(lab: &Lab, subject: &Subject, verdict: &Verdict, wrong: bool) {
@@ -221,5 +277,6 @@ fn print_summary(summary: &Summary, verdicts: usize) {
         "alternatives accepted   {} of {}",
         summary.alternatives_accepted, summary.alternatives
     );
+    println!("labs with other evidence {}", summary.evidence_differs);
     println!("flaky                   {}", summary.flaky);
 }

@@ -270,6 +270,11 @@ impl Program {
         }
     }
 
+    /// How many lines it has printed, on both streams.
+    pub fn lines_printed(&self) -> usize {
+        self.output.lock().count
+    }
+
     /// Has it closed standard output, by its end or before?
     pub fn has_closed_its_output(&self) -> bool {
         self.output.lock().ended

@@ -81,6 +81,11 @@ impl Testbed {
         Ok(())
     }
 
+    /// How many events there are so far: it grows while anything happens.
+    pub fn happened(&self) -> usize {
+        self.recorder.log().events.len()
+    }
+
     /// Waits until `count` frames that match have been on the wire since the
     /// network is up, delivered or not: `false` when time runs out first.
     pub fn wait_frames(

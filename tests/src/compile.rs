@@ -10,13 +10,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::catalogue::{Lab, root};
+use crate::catalogue::{self, Lab, root};
 use crate::subject::Subject;
 
 /// A binary, or what the compiler said.
@@ -37,8 +38,14 @@ pub fn build(lab: &Lab, subject: &Subject) -> anyhow::Result<Built> {
         Subject::Solution => {
             in_workspace("solutions", format!("{}-solution", lab.id))
         }
-        Subject::File(_) | Subject::Mutant(_) | Subject::Alternative(_) => {
-            package_for(&lab.id, &source)?
+        Subject::Mutant(_) | Subject::Alternative(_) => {
+            let select = vec!["--offline".into()];
+            let binary = course_name(lab, subject);
+            Package { manifest: course()?, select, binary }
+        }
+        Subject::File(path) => package_for(&lab.id, path)?,
+        Subject::Generated(kind) => {
+            bail!("{} is not compiled", kind.name())
         }
     };
     if let Some(binary) = fresh(&package, &source) {
@@ -92,26 +99,14 @@ struct Target {
 }
 
 fn cargo(package: &Package) -> anyhow::Result<Built> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let begun = SystemTime::now();
-    let output = Command::new(&cargo)
-        .current_dir(root())
-        .args(["build", "--quiet", "--manifest-path"])
-        .arg(&package.manifest)
+    let output = cargo_build(&package.manifest)
         .args(&package.select)
         .args(["--bin", &package.binary])
-        .args(["--message-format", "json-render-diagnostics"])
-        .arg("--target-dir")
-        .arg(target_dir())
-        // Not from inside `cargo test`: its variables would rebuild the world.
-        .env_remove("CARGO_MANIFEST_DIR")
-        .stdin(Stdio::null())
         .output()
-        .with_context(|| format!("run {}", cargo.display()))?;
-    let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages
-        .lines()
-        .filter_map(|line| serde_json::from_str::<Message>(line).ok())
+        .context("run cargo")?;
+    let executable = messages(&output.stdout)
+        .into_iter()
         .filter(|message| {
             let name = message.target.as_ref().map(|target| &target.name);
             name == Some(&package.binary)
@@ -126,6 +121,29 @@ fn cargo(package: &Package) -> anyhow::Result<Built> {
     })
 }
 
+/// `cargo build` of this package, as machines like it.
+fn cargo_build(manifest: &Path) -> Command {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command
+        .current_dir(root())
+        .args(["build", "--quiet", "--manifest-path"])
+        .arg(manifest)
+        .args(["--message-format", "json-render-diagnostics"])
+        .arg("--target-dir")
+        .arg(target_dir())
+        // Not from inside `cargo test`: its variables would rebuild the world.
+        .env_remove("CARGO_MANIFEST_DIR")
+        .stdin(Stdio::null());
+    command
+}
+
+fn messages(stdout: &[u8]) -> Vec<Message> {
+    let text = String::from_utf8_lossy(stdout);
+    let messages = text.lines().map(serde_json::from_str);
+    messages.filter_map(Result::ok).collect()
+}
+
 /// Dates a binary to the start of its build: what is saved while the compiler
 /// works is newer, and is built next time. One that cargo found up to date is
 /// newer than every file it was compared with.
@@ -135,16 +153,83 @@ fn date(binary: &Path, begun: SystemTime) -> anyhow::Result<()> {
         .with_context(|| format!("utimensat {}", binary.display()))
 }
 
+/// Builds every program that these labs are verified with, so that each is
+/// there when it is asked for. What does not compile is told then.
+///
+/// # Errors
+///
+/// Cargo could not be run at all.
+pub fn build_course() -> anyhow::Result<()> {
+    let workspace = root().join("Cargo.toml");
+    for (manifest, select) in [
+        (workspace, ["--package", "solutions"].as_slice()),
+        (course()?, &["--offline"]),
+    ] {
+        let begun = SystemTime::now();
+        let output = cargo_build(&manifest)
+            .args(select)
+            .args(["--bins", "--keep-going"])
+            .output()
+            .context("run cargo")?;
+        for message in messages(&output.stdout) {
+            if let Some(executable) = message.executable {
+                date(&executable, begun)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The name of a mutant's or an alternative's binary.
+fn course_name(lab: &Lab, subject: &Subject) -> String {
+    format!("{}-{subject}", lab.id).replace(':', "-")
+}
+
+/// Writes the one package that has every mutant and alternative in it.
+fn course() -> anyhow::Result<PathBuf> {
+    static ONCE: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut once = ONCE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(manifest) = &*once {
+        return Ok(manifest.clone());
+    }
+    let mut bins = Vec::new();
+    for lab in catalogue::all()? {
+        let grader = lab.grader()?;
+        let mutants = grader.mutants.iter();
+        let mutants = mutants.map(|m| Subject::Mutant(m.name.to_string()));
+        let others = grader.alternatives.iter();
+        let others = others.map(|name| Subject::Alternative(name.to_string()));
+        bins.extend(mutants.chain(others).map(|subject| {
+            let source = root().join(subject.source(&lab));
+            (course_name(&lab, &subject), source)
+        }));
+    }
+    let manifest = write_package("course", &bins)?;
+    *once = Some(manifest.clone());
+    Ok(manifest)
+}
+
 /// Writes the package that builds a file from anywhere.
 fn package_for(lab: &str, source: &Path) -> anyhow::Result<Package> {
+    let source = fs::canonicalize(source)
+        .with_context(|| format!("open {}", source.display()))?;
     let mut hasher = DefaultHasher::new();
     source.hash(&mut hasher);
     let name = format!("{lab}-{:016x}", hasher.finish());
-    let dir = target_dir().join("subjects").join(&name);
+    let manifest = write_package(&name, &[(name.clone(), source)])?;
+    Ok(Package { manifest, select: vec!["--offline".into()], binary: name })
+}
+
+/// Writes a package outside the workspace, with these binaries in it.
+fn write_package(
+    name: &str,
+    bins: &[(String, PathBuf)],
+) -> anyhow::Result<PathBuf> {
+    let dir = target_dir().join("subjects").join(name);
     fs::create_dir_all(&dir)
         .with_context(|| format!("mkdir {}", dir.display()))?;
     let manifest = dir.join("Cargo.toml");
-    write_if_changed(&manifest, &manifest_text(&name, source)?)?;
+    write_if_changed(&manifest, &manifest_text(name, bins)?)?;
     let lock = fs::read_to_string(root().join("Cargo.lock"))
         .context("read Cargo.lock")?;
     // Cargo drops what this package does not need and keeps the versions, so
@@ -152,11 +237,13 @@ fn package_for(lab: &str, source: &Path) -> anyhow::Result<Package> {
     if !dir.join("Cargo.lock").exists() {
         write_if_changed(&dir.join("Cargo.lock"), &lock)?;
     }
-    let select = vec!["--offline".into()];
-    Ok(Package { manifest, select, binary: name })
+    Ok(manifest)
 }
 
-fn manifest_text(name: &str, source: &Path) -> anyhow::Result<String> {
+fn manifest_text(
+    name: &str,
+    bins: &[(String, PathBuf)],
+) -> anyhow::Result<String> {
     let workspace = read_table(&root().join("Cargo.toml"))?;
     let labs = read_table(&root().join("labs/Cargo.toml"))?;
     let shared = workspace
@@ -187,14 +274,16 @@ fn manifest_text(name: &str, source: &Path) -> anyhow::Result<String> {
         packages.retain(|name, _| name == "*");
     }
     let package = BTreeMap::from([("name", name), ("edition", "2024")]);
-    let binary = Table::from_iter([
-        ("name".to_string(), Value::from(name)),
-        ("path".to_string(), Value::from(source.display().to_string())),
-    ]);
+    let bins = bins.iter().map(|(name, source)| {
+        Value::Table(Table::from_iter([
+            ("name".to_string(), Value::from(name.as_str())),
+            ("path".to_string(), Value::from(source.display().to_string())),
+        ]))
+    });
     let mut manifest = Table::new();
     manifest.insert("workspace".into(), Value::Table(Table::new()));
     manifest.insert("package".into(), Value::try_from(package)?);
-    manifest.insert("bin".into(), Value::Array(vec![Value::Table(binary)]));
+    manifest.insert("bin".into(), Value::Array(bins.collect()));
     manifest.insert("dependencies".into(), Value::Table(dependencies));
     if let Some(profile) = profile {
         manifest.insert("profile".into(), profile);

@@ -1,17 +1,19 @@
 //! A subject in, a verdict out.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::ensure;
 use testbed::{Backend, Draw};
 
-use crate::Grader;
 use crate::catalogue::{Lab, root};
 use crate::compile::{self, Built};
+use crate::generated::{self, Kind};
 use crate::perform::{Failure, Request, perform};
 use crate::subject::Subject;
 use crate::verdict::{Check, Judge, Performance, Verdict, Word};
+use crate::{Grader, causes};
 
 /// How to grade.
 #[derive(Clone, Debug, Default)]
@@ -43,26 +45,33 @@ pub fn grade(
         checks: Vec::new(),
         millis: 0,
         seed,
+        means: None,
         looks_like: None,
     };
     let grader = lab.grader()?;
     if is_pristine(lab, grader, subject)? {
         return Ok(verdict);
     }
-    let binary = match compile::build(lab, subject)? {
+    let binary = match build(lab, subject)? {
         Built::Ok(binary) => binary,
         Built::Err(message) => {
-            verdict.verdict = Word::Fail;
-            verdict.cause = Some("does-not-compile".into());
-            let name = "the program compiles".to_string();
-            verdict.checks.push(Check { name, ok: false, evidence: message });
+            let mut judge = Judge::new(&lab.id);
+            let name = "the program compiles";
+            judge.check("does-not-compile", name, false, message);
+            conclude(grader, judge, &mut verdict);
             return Ok(verdict);
         }
     };
     // The clock starts after the build.
     let start = Instant::now();
-    match perform_all(grader, &binary, seed, options) {
-        Ok(performances) => judge(grader, &performances, &mut verdict),
+    let performed = match subject {
+        Subject::Generated(kind) => {
+            perform_generated(grader, *kind, &binary, seed, options)
+        }
+        _ => perform_all(grader, |_| Ok(binary.clone()), seed, options),
+    };
+    match performed {
+        Ok(performances) => judge(grader, &performances, &mut verdict)?,
         Err(err) => match err.downcast::<Failure>() {
             Ok(failure) => cannot_run(&failure, &mut verdict),
             Err(bug) => return Err(bug),
@@ -87,29 +96,37 @@ pub fn is_pristine(
     Ok(text == grader.pristine)
 }
 
+/// The binary to perform with; for what is generated, the one to learn from.
+fn build(lab: &Lab, subject: &Subject) -> anyhow::Result<Built> {
+    match subject {
+        Subject::Generated(_) => compile::build(lab, &Subject::Solution),
+        subject => compile::build(lab, subject),
+    }
+}
+
 /// The takes side by side: each waits for the kernel more than it works.
 fn perform_all(
     grader: &'static Grader,
-    binary: &std::path::Path,
+    binary: impl Fn(usize) -> anyhow::Result<PathBuf>,
     seed: u64,
     options: &Options,
 ) -> anyhow::Result<Vec<Performance>> {
+    let mut requests = Vec::new();
+    for (at, take) in grader.takes.iter().enumerate() {
+        requests.push(Request {
+            lab: grader.id.to_string(),
+            take: take.name.to_string(),
+            binary: binary(at)?,
+            profile: take.profile,
+            backend: options.backend,
+            seed,
+            ..Request::default()
+        });
+    }
     std::thread::scope(|scope| {
-        let takes: Vec<_> = grader
-            .takes
+        let takes: Vec<_> = requests
             .iter()
-            .map(|take| {
-                let request = Request {
-                    lab: grader.id.to_string(),
-                    take: take.name.to_string(),
-                    binary: PathBuf::from(binary),
-                    profile: take.profile,
-                    backend: options.backend,
-                    seed,
-                    ..Request::default()
-                };
-                scope.spawn(move || perform(&request, |_, _| ()))
-            })
+            .map(|request| scope.spawn(|| perform(request, |_, _| ())))
             .collect();
         let performances = takes.into_iter().map(|take| match take.join() {
             Ok(performance) => performance,
@@ -119,7 +136,33 @@ fn perform_all(
     })
 }
 
-fn judge(grader: &Grader, performances: &[Performance], verdict: &mut Verdict) {
+/// The same with a program that is made for each take.
+fn perform_generated(
+    grader: &'static Grader,
+    kind: Kind,
+    solution: &Path,
+    seed: u64,
+    options: &Options,
+) -> anyhow::Result<Vec<Performance>> {
+    let learnt = match kind {
+        Kind::Parrot => {
+            let solution = |_| Ok(solution.to_path_buf());
+            perform_all(grader, solution, seed, options)?
+        }
+        _ => Vec::new(),
+    };
+    let made = |at: usize| {
+        let name = format!("{}-{}-{seed}-{at}", grader.id, kind.name());
+        generated::write(kind, &name, learnt.get(at))
+    };
+    perform_all(grader, made, seed, options)
+}
+
+fn judge(
+    grader: &Grader,
+    performances: &[Performance],
+    verdict: &mut Verdict,
+) -> anyhow::Result<()> {
     let losses: Vec<&str> = performances
         .iter()
         .flat_map(|performance| &performance.trace.losses)
@@ -130,18 +173,32 @@ fn judge(grader: &Grader, performances: &[Performance], verdict: &mut Verdict) {
         let name = "the network loses nothing by itself".to_string();
         let evidence = losses.join("\n");
         verdict.checks.push(Check { name, ok: false, evidence });
-        return;
+        return Ok(());
     }
-    let mut judge = Judge::default();
+    let mut judge = Judge::new(grader.id);
     if performances.iter().all(|one| judge.is_a_try(one)) {
         (grader.judge)(performances, &mut judge);
         performances.iter().for_each(|one| judge.went_to_its_end(one));
+        performances.iter().for_each(|one| judge.slept(one));
     }
+    ensure!(
+        judge.unknown.is_empty(),
+        "tests/causes.toml has no [{}.{}]",
+        grader.id,
+        judge.unknown.join("], [")
+    );
+    conclude(grader, judge, verdict);
+    Ok(())
+}
+
+fn conclude(grader: &Grader, judge: Judge, verdict: &mut Verdict) {
     verdict.verdict = if judge.content() { Word::Pass } else { Word::Fail };
-    verdict.looks_like = judge.cause.as_ref().and_then(|cause| {
-        let known = grader.mutants.iter().find(|m| m.cause == cause)?;
-        Some(known.mistake.to_string())
-    });
+    if let Some(cause) = &judge.cause {
+        verdict.means =
+            causes::find(grader.id, cause).map(|known| known.means.clone());
+        let known = grader.mutants.iter().find(|m| m.cause == cause);
+        verdict.looks_like = known.map(|mutant| mutant.name.to_string());
+    }
     verdict.cause = judge.cause;
     verdict.checks = judge.checks;
 }

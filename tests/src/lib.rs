@@ -10,6 +10,8 @@
 //! - [`catalogue`]: which labs there are
 //! - [`subject`]: whose program is judged, and where its source is
 //! - [`compile`]: from that source to a binary
+//! - [`causes`]: what each cause of a failure means, and what helps
+//! - [`generated`]: wrong programs that are made and not written
 //! - [`stage`]: a scenario in its process: the network, programs, waiting
 //! - [`perform`]: that process seen from outside: started, heard, ended
 //! - [`verdict`]: named checks with evidence; a cause
@@ -18,7 +20,9 @@
 //! - [`grade`]: a subject in, a verdict out
 
 pub mod catalogue;
+pub mod causes;
 pub mod compile;
+pub mod generated;
 pub mod perform;
 pub mod snapshot;
 pub mod stage;
@@ -27,6 +31,8 @@ pub mod verdict;
 
 mod ch03_tcp;
 mod ch05_sockets;
+mod ch13_processes;
+mod ch14_threads;
 mod sys;
 
 pub mod grade;
@@ -66,23 +72,37 @@ pub struct Take {
 pub struct Mutant {
     /// The name of its file in `mutants/CHAPTER/LAB/`.
     pub name: &'static str,
-    /// The cause by which the grader must refuse it; no two have the same.
+    /// The cause by which the grader must refuse it; no two have the same. What
+    /// it means is in `causes.toml`.
     pub cause: &'static str,
-    /// The mistake in a sentence, for who has made it.
-    pub mistake: &'static str,
 }
 
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
+    // time_wait
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
+    // accept
+    // oob
+    // fork_exec
+    // zombies
+    // pipe_ipc
+    // sysv_sem
+    // shared_memory
+    // message_queue
+    // pass_fd
+    // threads
+    // mutex
+    // condvar
+    // semaphore
 ];
 
 /// What every program with graders in it does first, before any thread: plays
-/// a scenario, if that is what this process was started for, and settles how
+/// a scenario or a wrong program's part, if this process was started for that, and settles how
 /// snapshots are compared.
 pub fn first_of_all() {
     perform::play_if_asked();
+    generated::act_if_asked();
     snapshot::settle_environment();
 }

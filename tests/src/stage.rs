@@ -1,12 +1,14 @@
 //! A scenario in its own process: the network, the programs, and waiting.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use testbed::{Draw, Exit, Launch, Network, Program, TcpSocket, Testbed};
 
+use crate::generated::{Input, Script};
 use crate::perform::Request;
 use crate::verdict::Performance;
 
@@ -20,6 +22,17 @@ pub const KONGMING: &str = "Kongming20";
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What a program gets to end by itself once it has been told to.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// When every program has slept for so long and nothing at all has happened,
+/// nothing will: longer than the kernel's first retransmission takes.
+const STUCK: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const GLANCE: Duration = Duration::from_millis(250);
+/// What bringing the network up takes at most on a machine that is not busy.
+const USUAL_START: Duration = Duration::from_millis(40);
+/// A machine slower than this is treated like one that is as slow as this.
+const MOST_SLACK: u32 = 8;
+/// Sets the slack, for tests of the widest ranges.
+const SLACK: &str = "LAB_SLACK";
 
 /// Why a scenario stops before its end.
 #[derive(Debug)]
@@ -49,8 +62,13 @@ pub struct Stage {
     /// Is there time for the kernel's timers? `lab run` shows what they do;
     /// a verdict does not wait for them.
     pub story: bool,
+    /// How many times slower than usual this machine is just now, 1 to 8:
+    /// ranges of time are widened by it.
+    pub slack: u32,
     binary: PathBuf,
     programs: Vec<Program>,
+    scripts: Vec<Script>,
+    busy: BTreeMap<String, String>,
     exits: BTreeMap<String, Option<Exit>>,
     facts: BTreeMap<String, serde_json::Value>,
     deadline: Instant,
@@ -67,7 +85,9 @@ impl Stage {
         request: &Request,
         take: &'static str,
     ) -> testbed::Result<Stage> {
+        let start = Instant::now();
         let net = network.up()?;
+        let slack = slack(start.elapsed());
         for rule in &request.rules {
             net.wire().arm(rule)?;
         }
@@ -78,11 +98,14 @@ impl Stage {
             take,
             values: request.values.clone(),
             story: request.story,
+            slack,
             binary: request.binary.clone(),
             programs: Vec::new(),
+            scripts: Vec::new(),
+            busy: BTreeMap::new(),
             exits: BTreeMap::new(),
             facts: BTreeMap::new(),
-            deadline: Instant::now() + PATIENCE,
+            deadline: Instant::now() + PATIENCE * slack,
         })
     }
 
@@ -96,24 +119,51 @@ impl Stage {
     }
 
     /// Starts the subject on a host, under the name of its role.
-    pub fn start<A: Into<std::ffi::OsString>>(
+    pub fn start<A: Into<OsString>>(
         &mut self,
         role: &str,
         host: &str,
         args: impl IntoIterator<Item = A>,
     ) -> Result<Role, Halt> {
-        let launch = Launch::new(role, &self.binary).args(args);
+        self.start_with(role, host, args, |launch| launch)
+    }
+
+    /// The same with more said about the launch: calls to watch, limits.
+    pub fn start_with<A: Into<OsString>>(
+        &mut self,
+        role: &str,
+        host: &str,
+        args: impl IntoIterator<Item = A>,
+        more: impl FnOnce(Launch) -> Launch,
+    ) -> Result<Role, Halt> {
+        let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
+        let script = Script {
+            args: args.iter().map(|a| a.to_string_lossy().into()).collect(),
+            ..Script::default()
+        };
+        let launch = more(Launch::new(role, &self.binary).args(args));
         let program = self.net.host(host)?.start_program(launch)?;
         self.exits.insert(role.to_string(), None);
         self.programs.push(program);
+        self.scripts.push(script);
         Ok(Role(self.programs.len() - 1))
+    }
+
+    /// The running program of a role.
+    pub fn program(&self, role: Role) -> &Program {
+        &self.programs[role.0]
     }
 
     /// Waits for a line that begins so; what follows it.
     pub fn line(&mut self, role: Role, prefix: &str) -> Result<String, Halt> {
-        let left = self.left();
-        let program = &mut self.programs[role.0];
-        program.wait_line(prefix, left).ok_or_else(|| {
+        let found = self.patiently(|stage, glance| {
+            let program = &stage.programs[role.0];
+            let line = program.wait_line(prefix, glance);
+            let ended = line.is_none() && program.has_closed_its_output();
+            Ok(if ended { Some(None) } else { line.map(Some) })
+        })?;
+        found.flatten().ok_or_else(|| {
+            let program = &self.programs[role.0];
             let name = program.name();
             let closed = match program.has_closed_its_output() {
                 true => ", which has closed its output",
@@ -127,29 +177,52 @@ impl Stage {
 
     /// Waits until the program does nothing any more by itself. What it has not
     /// done by then, like an `accept` of what waits in the queue, it will not
-    /// do; one that is at work for ever is not waited for.
+    /// do; one that is at work for ever is not waited for, and fails for it.
     pub fn idle(&mut self, role: Role) -> Result<(), Halt> {
-        let limit = self.left().min(FAREWELL);
-        self.programs[role.0].wait_idle(limit)?;
+        let limit = self.left().min(FAREWELL * self.slack);
+        let program = &self.programs[role.0];
+        if !program.wait_idle(limit)? {
+            let name = program.name().to_string();
+            let evidence = format!(
+                "it had nothing to do, and did not sleep within {} s",
+                limit.as_secs()
+            );
+            self.busy.insert(name, evidence);
+        }
         Ok(())
     }
 
     /// Presses Enter for the program.
     pub fn enter(&mut self, role: Role) {
-        self.programs[role.0].send_line("");
+        self.send(role, "");
+    }
+
+    /// Types a line for the program.
+    pub fn send(&mut self, role: Role, line: &str) {
+        self.note_input(role, Input::Line);
+        self.programs[role.0].send_line(line);
     }
 
     /// Ends its standard input.
     pub fn close_stdin(&mut self, role: Role) {
+        self.note_input(role, Input::End);
         self.programs[role.0].close_stdin();
+    }
+
+    fn note_input(&mut self, role: Role, input: Input) {
+        let lines = self.programs[role.0].lines_printed();
+        self.scripts[role.0].inputs.push((lines, input));
     }
 
     /// Waits until so many matching frames have been on the wire.
     pub fn frames(&mut self, what: &str, count: usize) -> Result<(), Halt> {
-        if self.net.wait_frames(what, count, self.left())? {
-            return Ok(());
-        }
-        Err(Halt::Missed(format!("waited for {count} frame(s): {what}")))
+        let seen = self.patiently(|stage, glance| {
+            let seen = stage.net.wait_frames(what, count, glance)?;
+            Ok(seen.then_some(()))
+        })?;
+        seen.ok_or_else(|| {
+            Halt::Missed(format!("waited for {count} frame(s): {what}"))
+        })
     }
 
     /// Waits until a host's sockets are so; the sockets.
@@ -159,7 +232,17 @@ impl Stage {
         what: &str,
         done: impl Fn(&[TcpSocket]) -> bool,
     ) -> Result<Vec<TcpSocket>, Halt> {
-        self.net.wait_sockets(host, self.left(), done)?.map_err(|last| {
+        let mut last = Vec::new();
+        let found = self.patiently(|stage, glance| {
+            match stage.net.wait_sockets(host, glance, &done)? {
+                Ok(sockets) => Ok(Some(sockets)),
+                Err(sockets) => {
+                    last = sockets;
+                    Ok(None)
+                }
+            }
+        })?;
+        found.ok_or_else(|| {
             let states: Vec<String> = last
                 .iter()
                 .map(|socket| format!("{} {}", socket.state, socket.local))
@@ -169,10 +252,43 @@ impl Stage {
         })
     }
 
+    /// Looks again and again, a glance at a time, until there is an answer,
+    /// patience ends, or nothing will ever happen again.
+    pub fn patiently<T>(
+        &mut self,
+        mut look: impl FnMut(&mut Stage, Duration) -> Result<Option<T>, Halt>,
+    ) -> Result<Option<T>, Halt> {
+        let mut happened = self.net.happened();
+        let mut quiet_since = Instant::now();
+        loop {
+            let glance = self.left().min(GLANCE);
+            if let Some(found) = look(self, glance)? {
+                return Ok(Some(found));
+            }
+            let now = self.net.happened();
+            if now != happened || self.story || !self.all_sleep()? {
+                (happened, quiet_since) = (now, Instant::now());
+            }
+            let stuck = quiet_since.elapsed() >= STUCK * self.slack;
+            if stuck || self.left() == Duration::ZERO {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn all_sleep(&self) -> Result<bool, Halt> {
+        for program in &self.programs {
+            if !program.wait_idle(Duration::ZERO)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The same, but for less than the scenario's patience, and with an answer
     /// instead of an end: for what a wrong program will not do.
     pub fn soon(&mut self, what: &str, count: usize) -> Result<bool, Halt> {
-        let limit = self.left().min(FAREWELL);
+        let limit = self.left().min(FAREWELL * self.slack);
         Ok(self.net.wait_frames(what, count, limit)?)
     }
 
@@ -182,7 +298,7 @@ impl Stage {
         host: &str,
         done: impl Fn(&[TcpSocket]) -> bool,
     ) -> Result<Vec<TcpSocket>, Halt> {
-        let limit = self.left().min(FAREWELL);
+        let limit = self.left().min(FAREWELL * self.slack);
         let (Ok(last) | Err(last)) =
             self.net.wait_sockets(host, limit, done)?;
         Ok(last)
@@ -205,10 +321,10 @@ impl Stage {
 
     /// Waits for a program's end, and puts down how it ended.
     pub fn end(&mut self, role: Role) -> Result<(), Halt> {
-        let left = self.left();
-        let program = &mut self.programs[role.0];
-        let exit = program.wait(left)?;
-        let name = program.name().to_string();
+        let exit = self.patiently(|stage, glance| {
+            Ok(stage.programs[role.0].wait(glance)?)
+        })?;
+        let name = self.programs[role.0].name().to_string();
         self.exits.insert(name.clone(), exit);
         match exit {
             Some(_) => Ok(()),
@@ -239,17 +355,34 @@ impl Stage {
             // Is it stuck, or did it end when nobody looked? A process that ends
             // closes its output some time before it can be waited for.
             let stuck = missed.is_some() && !program.has_closed_its_output();
-            let limit = if stuck { Duration::ZERO } else { FAREWELL };
+            let limit = FAREWELL * self.slack;
+            let limit = if stuck { Duration::ZERO } else { limit };
             let exit = program.wait(limit)?;
             self.exits.insert(name, exit);
         }
         let trace = self.net.trace()?;
+        for (program, script) in self.programs.iter().zip(&mut self.scripts) {
+            let lines = trace.stdout(program.name());
+            script.lines = lines.iter().map(|line| line.to_string()).collect();
+        }
         Ok(Performance {
             take: self.take.to_string(),
             trace,
             exits: std::mem::take(&mut self.exits),
             facts: std::mem::take(&mut self.facts),
             missed,
+            autopsies: BTreeMap::new(),
+            busy: std::mem::take(&mut self.busy),
+            scripts: std::mem::take(&mut self.scripts),
+            slack: self.slack,
         })
     }
+}
+
+/// How many times slower than usual the machine is, by what the network's
+/// start took.
+fn slack(start: Duration) -> u32 {
+    let set = std::env::var(SLACK).ok().and_then(|text| text.parse().ok());
+    let measured = start.as_millis() / USUAL_START.as_millis();
+    set.unwrap_or(measured as u32).clamp(1, MOST_SLACK)
 }

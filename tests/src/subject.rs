@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::catalogue::Lab;
+use crate::generated::Kind;
 
 /// A program to judge. Graders never see which.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +17,8 @@ pub enum Subject {
     Solution,
     /// A known mistake.
     Mutant(String),
+    /// A wrong program that is made and not written.
+    Generated(Kind),
     /// A right program written differently.
     Alternative(String),
 }
@@ -34,6 +37,7 @@ impl Subject {
                 .join(file)
                 .join(name)
                 .with_extension("rs"),
+            Subject::Generated(_) => PathBuf::from("tests/src/generated.rs"),
             Subject::Alternative(name) => Path::new("tests/alternatives")
                 .join(file)
                 .join(name)
@@ -50,6 +54,7 @@ impl fmt::Display for Subject {
             Subject::File(path) => write!(f, "file:{}", path.display()),
             Subject::Solution => f.write_str("solution"),
             Subject::Mutant(name) => write!(f, "mutant:{name}"),
+            Subject::Generated(kind) => write!(f, "mutant:{}", kind.name()),
             Subject::Alternative(name) => write!(f, "alternative:{name}"),
         }
     }

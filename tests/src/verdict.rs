@@ -8,6 +8,9 @@ use serde_json::Value;
 use testbed::trace::What;
 use testbed::{Exit, TcpSocket, Trace};
 
+use crate::causes;
+use crate::generated::Script;
+
 /// What a Rust program's exit status is after a panic.
 const PANICKED: i32 = 101;
 
@@ -24,6 +27,19 @@ pub struct Performance {
     pub facts: BTreeMap<String, Value>,
     /// What it waited for in vain, if anything: it then stopped there.
     pub missed: Option<String>,
+    /// For each program that was still running then: where its threads sat.
+    #[serde(default)]
+    pub autopsies: BTreeMap<String, String>,
+    /// Programs that used the processor though they had nothing to do, with
+    /// the evidence.
+    #[serde(default)]
+    pub busy: BTreeMap<String, String>,
+    /// Each program's words and its input, in the order of their starts.
+    #[serde(default)]
+    pub scripts: Vec<Script>,
+    /// How many times slower than usual the machine was; 1: it was not.
+    #[serde(default)]
+    pub slack: u32,
 }
 
 impl Performance {
@@ -61,9 +77,29 @@ pub struct Verdict {
     pub millis: u64,
     /// Replays the run.
     pub seed: u64,
-    /// The known mistake that the run looks like.
+    /// What the cause means, as a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub means: Option<String>,
+    /// The name of the known mistake that the run looks like.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looks_like: Option<String>,
+}
+
+impl Verdict {
+    /// Why it was refused, for a snapshot: the cause, and the check that gave
+    /// it with its evidence.
+    pub fn refusal(&self) -> String {
+        let cause = self.cause.as_deref().unwrap_or("not refused");
+        let mut text = format!("{}: {cause}\n", self.subject);
+        if let Some(check) = self.checks.iter().find(|check| !check.ok) {
+            text.push_str(&format!("  NOT {}\n", check.name));
+            for line in check.evidence.lines() {
+                text.push_str(format!("      {line}").trim_end());
+                text.push('\n');
+            }
+        }
+        text
+    }
 }
 
 /// The possible verdicts.
@@ -112,10 +148,18 @@ pub struct Judge {
     pub checks: Vec<Check>,
     /// The cause of the first that failed.
     pub cause: Option<String>,
+    /// Causes that were named and are not in the table.
+    pub(crate) unknown: Vec<String>,
+    lab: String,
     take: String,
 }
 
 impl Judge {
+    /// A judge for this lab.
+    pub fn new(lab: &str) -> Judge {
+        Judge { lab: lab.to_string(), ..Judge::default() }
+    }
+
     /// From here on the checks are about this take.
     pub fn about(&mut self, performance: &Performance) {
         self.take = performance.take.clone();
@@ -129,6 +173,9 @@ impl Judge {
         ok: bool,
         evidence: impl Into<String>,
     ) -> bool {
+        if causes::find(&self.lab, cause).is_none() {
+            self.unknown.push(cause.to_string());
+        }
         let name = match self.take.as_str() {
             "" => name.to_string(),
             take => format!("{name} ({take})"),
@@ -143,6 +190,17 @@ impl Judge {
     /// Have all checks so far been passed?
     pub fn content(&self) -> bool {
         self.cause.is_none()
+    }
+
+    /// The program did something of what its lines tell: the first check of
+    /// every grader, and the one that a mere reciter fails.
+    pub fn deed(
+        &mut self,
+        name: &str,
+        done: bool,
+        evidence: impl Into<String>,
+    ) -> bool {
+        self.check("only-words", name, done, evidence)
     }
 
     /// `program` printed exactly these lines.
@@ -180,29 +238,48 @@ impl Judge {
     /// printed without end.
     pub(crate) fn is_a_try(&mut self, performance: &Performance) -> bool {
         self.about(performance);
-        performance.exits.iter().all(|(program, exit)| {
-            let stderr = performance.trace.stderr(program).join("\n");
-            let todo = stderr.contains("not yet implemented");
-            if todo {
-                let name = format!("{program} gets past its `todo!`");
-                self.check("todo-reached", &name, false, stderr.as_str());
-            }
-            let crashed =
-                matches!(exit, Some(Exit::Code(PANICKED) | Exit::Signal(_)));
-            if crashed && !todo {
-                let name = format!("{program} does not crash");
-                let evidence = exit.map_or(String::new(), |e| e.to_string());
-                let evidence = format!("{evidence}\n{stderr}");
-                self.check("crashed", &name, false, evidence);
-            }
-            let flood = *exit == Some(Exit::TooMuchOutput);
-            if flood {
-                let name = format!("{program} stops printing");
-                let evidence = Exit::TooMuchOutput.to_string();
-                self.check("prints-without-end", &name, false, evidence);
-            }
-            !todo && !flood && !crashed
-        })
+        self.began(performance)
+            && performance.exits.iter().all(|(program, exit)| {
+                let stderr = performance.trace.stderr(program).join("\n");
+                let todo = stderr.contains("not yet implemented");
+                if todo {
+                    let name = format!("{program} gets past its `todo!`");
+                    self.check("todo-reached", &name, false, stderr.as_str());
+                }
+                let crashed = matches!(
+                    exit,
+                    Some(Exit::Code(PANICKED) | Exit::Signal(_))
+                );
+                if crashed && !todo {
+                    let name = format!("{program} does not crash");
+                    let evidence =
+                        exit.map_or(String::new(), |e| e.to_string());
+                    let evidence = format!("{evidence}\n{stderr}");
+                    self.check("crashed", &name, false, evidence);
+                }
+                let flood = *exit == Some(Exit::TooMuchOutput);
+                if flood {
+                    let name = format!("{program} stops printing");
+                    let evidence = Exit::TooMuchOutput.to_string();
+                    self.check("prints-without-end", &name, false, evidence);
+                }
+                !todo && !flood && !crashed
+            })
+    }
+
+    /// Some program said a word.
+    fn began(&mut self, performance: &Performance) -> bool {
+        let mute = |program: &String| {
+            performance.trace.stdout(program).is_empty()
+                && performance.trace.stderr(program).is_empty()
+        };
+        if !performance.exits.keys().all(mute) {
+            return true;
+        }
+        let stuck = performance.exits.values().any(Option::is_none);
+        let cause = if stuck { "hangs" } else { "silent" };
+        let evidence = describe_ends(performance);
+        self.check(cause, "the program prints a line", false, evidence)
     }
 
     /// The last check of every performance: the scenario was not left waiting.
@@ -218,6 +295,15 @@ impl Judge {
         let cause = if stuck { "deadline" } else { "stopped-early" };
         let evidence = format!("{missed}\n{}", describe_ends(performance));
         self.check(cause, name, false, evidence);
+    }
+
+    /// Nobody used the processor while there was nothing to do.
+    pub(crate) fn slept(&mut self, performance: &Performance) {
+        self.about(performance);
+        for (program, evidence) in &performance.busy {
+            let name = format!("{program} sleeps while it waits");
+            self.check("burns-cpu", &name, false, evidence.as_str());
+        }
     }
 }
 
@@ -235,8 +321,12 @@ impl Performance {
 /// How every program ended and the last that it said.
 fn describe_ends(performance: &Performance) -> String {
     let lines = performance.exits.iter().map(|(program, exit)| {
+        let autopsy = performance.autopsies.get(program);
         let end = match exit {
-            None => "was still running".to_string(),
+            None => match autopsy {
+                Some(autopsy) => format!("was still running\n{autopsy}"),
+                None => "was still running".to_string(),
+            },
             Some(exit) => format!("ended with {exit}"),
         };
         let said = performance.trace.stderr(program);
@@ -282,10 +372,11 @@ mod tests {
 
     #[test]
     fn the_cause_is_that_of_the_first_failure() {
-        let mut judge = Judge::default();
-        judge.check("a", "first", true, "");
-        judge.check("b", "second", false, "");
-        judge.check("c", "third", false, "");
-        assert_eq!(judge.cause.as_deref(), Some("b"));
+        let mut judge = Judge::new("handshake");
+        judge.check("output", "first", true, "");
+        judge.check("segments", "second", false, "");
+        judge.check("no-such-cause", "third", false, "");
+        assert_eq!(judge.cause.as_deref(), Some("segments"));
+        assert_eq!(judge.unknown, ["no-such-cause"]);
     }
 }

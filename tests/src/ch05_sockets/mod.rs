@@ -2,3 +2,5 @@
 
 pub mod backlog;
 pub mod byteorder;
+// accept
+// oob

@@ -1,0 +1,9 @@
+//! Chapter 13: processes.
+
+// fork_exec
+// zombies
+// pipe_ipc
+// sysv_sem
+// shared_memory
+// message_queue
+// pass_fd

@@ -1,0 +1,6 @@
+//! Chapter 14: threads.
+
+// threads
+// mutex
+// condvar
+// semaphore
