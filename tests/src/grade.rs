@@ -47,6 +47,8 @@ pub fn grade(
         seed,
         means: None,
         looks_like: None,
+        doubt: None,
+        scripts: Vec::new(),
     };
     let grader = lab.grader()?;
     if is_pristine(lab, grader, subject)? {
@@ -188,7 +190,27 @@ fn judge(
         judge.unknown.join("], [")
     );
     conclude(grader, judge, verdict);
+    verdict.doubt = doubt(performances, verdict);
+    let scripts = performances.iter().flat_map(|one| &one.scripts);
+    verdict.scripts = scripts.cloned().collect();
     Ok(())
+}
+
+/// Causes that come from what did not happen in time.
+const OF_TIME: [&str; 5] =
+    ["burns-cpu", "deadline", "hangs", "never-ended", "polls"];
+/// A machine so many times slower than usual may be at fault itself.
+const DOUBTFUL_SLACK: u32 = 4;
+
+fn doubt(performances: &[Performance], verdict: &Verdict) -> Option<String> {
+    let cause = verdict.cause.as_deref()?;
+    let slack = performances.iter().map(|one| one.slack).max()?;
+    (slack >= DOUBTFUL_SLACK && OF_TIME.contains(&cause)).then(|| {
+        format!(
+            "the machine was {slack} times slower than usual: every wait was \
+             made longer by that, but grade again when it is quieter"
+        )
+    })
 }
 
 fn conclude(grader: &Grader, judge: Judge, verdict: &mut Verdict) {

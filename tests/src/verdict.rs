@@ -83,6 +83,12 @@ pub struct Verdict {
     /// The name of the known mistake that the run looks like.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looks_like: Option<String>,
+    /// Where time played a part and the machine was slow: that it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub doubt: Option<String>,
+    /// Each program's words and its input, for who compares subjects.
+    #[serde(skip)]
+    pub scripts: Vec<Script>,
 }
 
 impl Verdict {

@@ -154,7 +154,7 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         "server-does-not-wait",
         "the server closes only after its line",
         !early.iter().any(|host| host == KONGMING),
-        story.as_str(),
+        "its FIN followed the client's while it had not got its line",
     );
     let closed = performance.facts.get("server_closed");
     judge.check(

@@ -211,7 +211,7 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
             "accepts",
             "nobody accepts: backlog+1 connections wait",
             waiting == backlog + 1 && established as u32 == waiting,
-            format!("{established} ESTABLISHED, {waiting} wait in the queue"),
+            format!("of {} connections {waiting} wait", backlog + 1),
         );
         judge.snapshot("queue", "backlog-full", &summary(performance, backlog));
     }
