@@ -32,6 +32,7 @@ pub fn play(role: &str, arguments: &[&str]) -> ExitCode {
         ("run", [backend]) => run(backend),
         ("sleep", []) => sleep_for_ever(),
         ("world", []) => world(),
+        _ if crate::subjects::play(role, arguments) => {}
         _ => {
             eprintln!("nobody plays {role} {arguments:?}");
             return ExitCode::FAILURE;
