@@ -156,6 +156,8 @@ pub struct Judge {
     pub cause: Option<String>,
     /// Causes that were named and are not in the table.
     pub(crate) unknown: Vec<String>,
+    /// Whether an author's INSTA_UPDATE may record the run that is judged.
+    pub(crate) may_record: bool,
     lab: String,
     take: String,
 }
