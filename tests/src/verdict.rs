@@ -53,6 +53,14 @@ impl Performance {
         self.facts.get(fact)?.as_str()
     }
 
+    /// How often a program made a system call that was watched.
+    pub fn called(&self, program: &str, name: &str) -> usize {
+        let calls = self.trace.calls().map(|(_, call)| call);
+        calls
+            .filter(|call| call.program == program && call.name == name)
+            .count()
+    }
+
     /// Sockets that the scenario put down.
     pub fn sockets(&self, fact: &str) -> Vec<TcpSocket> {
         let value = self.facts.get(fact).cloned().unwrap_or_default();

@@ -41,7 +41,9 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     stage.fact("backlog", &backlog);
 
     let args = [address.to_string(), backlog.clone()];
-    let server = stage.start("backlog", KONGMING, args)?;
+    let server = stage.start_with("backlog", KONGMING, args, |launch| {
+        launch.watch(&["listen"])
+    })?;
     stage.line(server, "listening on ")?;
     let sockets = stage.net.host(KONGMING)?.tcp_sockets()?;
     stage.fact("listening", &sockets);
@@ -176,8 +178,14 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     let at_the_line = performance.sockets("listening");
     let found = listener(&at_the_line);
     judge.deed(
+        "it calls listen",
+        performance.called("backlog", "listen") > 0,
+        "no call of listen(2) was seen",
+    );
+    judge.check(
+        "not-listening",
         "a socket listens when the program says so",
-        found.is_some() || performance.facts.contains_key("server"),
+        found.is_some(),
         "no socket in LISTEN",
     );
     judge.check(
