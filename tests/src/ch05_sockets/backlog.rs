@@ -60,6 +60,13 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     if stage.story {
         wait_for_the_timers(stage, clients.sockets.len())?;
     }
+    if !stage.story {
+        // A line is not the end of its input.
+        stage.enter(server);
+        stage.rests(server)?;
+        let sockets = stage.net.host(KONGMING)?.tcp_sockets()?;
+        stage.fact("listens_after_a_line", listener(&sockets).is_some());
+    }
     stage.step(KONGMING, "end of the program's input")?;
     stage.close_stdin(server);
     stage.end(server)
@@ -188,6 +195,13 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         found.is_some(),
         "no socket in LISTEN",
     );
+    let listeners = count(&at_the_line, TcpState::Listen);
+    judge.check(
+        "two-listeners",
+        "one socket listens",
+        listeners == 1,
+        format!("{listeners} sockets in LISTEN, each with a queue of its own"),
+    );
     judge.check(
         "wrong-address",
         "it listens on the address that was asked for",
@@ -223,6 +237,13 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         );
         judge.snapshot("queue", "backlog-full", &summary(performance, backlog));
     }
+    let after = performance.facts.get("listens_after_a_line");
+    judge.check(
+        "ends-at-a-line",
+        "it goes on until the end of its input",
+        after.is_none_or(|listens| listens == true),
+        "after one line on standard input nobody listened any more",
+    );
     if performance.missed.is_some() {
         return; // The rest of the story is not there to be judged.
     }
