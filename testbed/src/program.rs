@@ -33,7 +33,7 @@ const MOST_LINES: usize = 5_000;
 /// stopped within a second, and not within ten.
 const MOST_SAMPLES: usize = 500;
 /// How much memory a program may map.
-const MOST_MEMORY: u64 = 4 << 30;
+const MOST_MEMORY: u64 = 2 << 30;
 /// Processes and threads of a network that are an ordinary user's programs.
 const MOST_PROCESSES: u64 = 1_000;
 /// The largest file that it may write.
