@@ -89,7 +89,9 @@ impl Launch {
     /// [`Program::calls`] has them. The names are those of syscalls(2), which
     /// may differ from the C library's: `accept4`, `epoll_pwait`, `futex`. The
     /// kernel stops each of these calls until a thread of ours has looked at
-    /// it; the calls that are not watched cost nothing.
+    /// it: 2.7 µs a call (Linux 6.18, 2 virtual cores; before 6.6, where the
+    /// two threads run on processors of their own, 3 to 60 µs). A call that is
+    /// not watched takes 0.01 µs longer.
     ///
     /// # Errors
     ///
