@@ -12,6 +12,7 @@ use crate::traffic::{Lan, SOON};
 
 pub const TESTS: &[Test] = tests![
     calls_are_counted_exactly,
+    a_log_ends_and_the_count_goes_on,
     calls_are_told_with_thread_and_arguments,
     what_comes_before_the_program_is_not_its_call,
     a_watched_program_inherits_nothing_more,
@@ -60,6 +61,17 @@ fn calls_are_counted_exactly(backend: Backend) -> Done {
     threads.sort();
     threads.dedup();
     assert_eq!(threads, [1, 2, 3, 4]);
+    Ok(())
+}
+
+fn a_log_ends_and_the_count_goes_on(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let launch = role("umask").args(["1", "10001"]).watch(&["umask"]);
+    let (mut program, calls) = start(&lan, launch);
+    ends_well(&mut program);
+    assert_eq!(calls.count("umask"), 10_001);
+    assert_eq!(calls.log().len(), 10_000);
+    assert_eq!(lan.net.trace()?.calls().count(), 10_000);
     Ok(())
 }
 
