@@ -29,9 +29,10 @@
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
 //! `recorder`, `sampler`, `wire`, `sessions`, `processes`, `descriptors`, `ipc`,
-//! `room`, `program`, `host`, `interfaces`, `network`, `running`, `internet`,
+//! `room`, `autopsy`, `program`, `host`, `interfaces`, `network`, `running`, `internet`,
 //! `door`.
 
+mod autopsy;
 mod descriptors;
 mod diagnosis;
 pub mod door;
@@ -58,6 +59,7 @@ mod sys;
 pub mod trace;
 mod wire;
 
+pub use autopsy::{Autopsy, Finding, SystemCall};
 pub use descriptors::{Descriptor, DescriptorKind};
 pub use diagnosis::{Diagnosis, explain};
 pub use draw::Draw;

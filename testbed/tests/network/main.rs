@@ -8,6 +8,7 @@
 //! program is therefore three: the harness, one test (`--in-testbed`), and the
 //! programs that the tests start on their hosts (`--as`).
 
+mod autopsy;
 mod harness;
 mod hosts;
 mod internet;
@@ -19,6 +20,7 @@ mod profiles;
 mod programs;
 mod roles;
 mod rules;
+mod sitters;
 mod subjects;
 mod trace;
 mod traffic;
@@ -32,6 +34,7 @@ const TESTS: &[(&str, &[Test])] = &[
     ("hosts", hosts::TESTS),
     ("programs", programs::TESTS),
     ("processes", processes::TESTS),
+    ("autopsy", autopsy::TESTS),
     ("rules", rules::TESTS),
     ("links", links::TESTS),
     ("trace", trace::TESTS),
