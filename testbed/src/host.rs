@@ -22,7 +22,7 @@ use crate::network::{Backend, HostSpec};
 use crate::profile::Profile;
 use crate::program::{Launch, Mourner, Program};
 use crate::recorder::Recorder;
-use crate::room::Room;
+use crate::room::{Room, Run};
 use crate::sockets::{Inspector, TcpSocket};
 use crate::trace::Trace;
 use crate::wire::Tap;
@@ -435,7 +435,8 @@ fn become_host(
     // Now: once the host has its own /proc, this thread is not in it.
     let path = "/proc/thread-self/ns/net";
     let netns = fs::File::open(path).call(format!("open {path}"))?.into();
-    let proc = fs::File::open("/proc").call("open /proc")?;
+    let (proc, run) =
+        (fs::File::open("/proc").call("open /proc")?, Run::here());
     sethostname(name).call(format!("sethostname {name}"))?;
     write_etc(character)?;
     // Before there is an interface: it takes its settings from these.
@@ -447,7 +448,7 @@ fn become_host(
     }
     let pid = start_first_process()?;
     let first = sys::pidfd_open(pid.as_raw()).call("pidfd_open")?;
-    let room = Arc::new(Room::furnish(proc)?);
+    let room = Arc::new(Room::furnish(proc, run)?);
     netlink::set_up("lo", true)?;
     let taps = interfaces::start(spec, backend)?;
     let inspector = Inspector::open()?;

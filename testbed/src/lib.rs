@@ -29,8 +29,8 @@
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
 //! `recorder`, `sampler`, `wire`, `sessions`, `processes`, `descriptors`, `ipc`,
-//! `room`, `autopsy`, `program`, `host`, `interfaces`, `network`, `running`, `internet`,
-//! `door`.
+//! `room`, `program`, `autopsy`, `host`, `interfaces`, `network`, `running`,
+//! `internet`, `door`.
 
 mod autopsy;
 mod descriptors;
