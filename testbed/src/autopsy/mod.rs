@@ -6,9 +6,12 @@
 //! This process has CAP_SYS_PTRACE over the run's user namespace, which is
 //! enough up to Yama's ptrace_scope 2; where it is not, the text says so.
 
+mod files;
 mod names;
 mod scene;
 mod sentences;
+mod sockets;
+mod waits;
 
 use std::fmt::Write;
 use std::fs;
