@@ -4,12 +4,16 @@ mod bench;
 mod board;
 mod check;
 mod doctor;
-mod progress;
+mod hint;
+mod names;
+mod reset;
 mod run;
 mod shell;
+mod solution;
 mod style;
 mod sys;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -34,6 +38,14 @@ enum Command {
     Run(run::Run),
     /// Grade labs; exit status 0 only if all of them pass
     Check(check::CheckArgs),
+    /// Grade each lab as its file is saved, in a window beside the editor
+    Watch(watch::WatchArgs),
+    /// Help with the last failure: each time one rung more
+    Hint(hint::HintArgs),
+    /// Bring a lab's stub back; your file is kept beside it
+    Reset(reset::Reset),
+    /// After a pass: the reference and the alternatives beside your own
+    Solution(solution::SolutionArgs),
     /// A shell, or one command, on a host of a running or a fresh network
     Shell(shell::Shell),
     /// Try what this machine can do, and say how to cure what it cannot
@@ -60,6 +72,10 @@ fn main() -> ExitCode {
         Some(Command::List(args)) => args.run(),
         Some(Command::Run(args)) => args.run(),
         Some(Command::Check(args)) => args.run(),
+        Some(Command::Watch(args)) => args.run(),
+        Some(Command::Hint(args)) => args.run(),
+        Some(Command::Reset(args)) => args.run(),
+        Some(Command::Solution(args)) => args.run(),
         Some(Command::Shell(args)) => args.run(),
         Some(Command::Doctor(args)) => args.run(),
         Some(Command::Verify(args)) => args.run(),

@@ -83,6 +83,9 @@ pub struct Verdict {
     /// The name of the known mistake that the run looks like.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looks_like: Option<String>,
+    /// The hash of the learner's text that was judged.
+    #[serde(skip)]
+    pub text: Option<String>,
 }
 
 impl Verdict {
@@ -116,6 +119,13 @@ pub enum Word {
     Void,
     /// This machine cannot run it; the one check says what to do.
     CannotRun,
+}
+
+impl Word {
+    /// As JSON has it.
+    pub fn name(self) -> String {
+        self.to_string().replace(' ', "_")
+    }
 }
 
 impl fmt::Display for Word {
