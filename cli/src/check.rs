@@ -193,6 +193,9 @@ fn tell(lab: &Lab, subject: &Subject, verdict: &Verdict) -> String {
     if let Some(mistake) = &verdict.looks_like {
         let _ = writeln!(text, "  it looks like a known mistake: {mistake}");
     }
+    for note in &verdict.notes {
+        let _ = writeln!(text, "  {} {note}", style::odd("note:"));
+    }
     text.push_str(&what_helps(lab, subject, verdict));
     text
 }

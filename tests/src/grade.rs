@@ -10,6 +10,7 @@ use testbed::{Backend, Draw};
 use crate::catalogue::{Lab, root};
 use crate::compile::{self, Built};
 use crate::generated::{self, Kind};
+use crate::hash::hash;
 use crate::perform::{Failure, Request, perform};
 use crate::subject::Subject;
 use crate::verdict::{Check, Judge, Performance, Verdict, Word};
@@ -58,6 +59,7 @@ pub fn grade(
         seed,
         means: None,
         looks_like: None,
+        notes: Vec::new(),
         text: None,
     };
     let hear = |phase| options.hear.map_or((), |hear| hear(phase));
@@ -119,8 +121,7 @@ pub fn is_pristine(
             _ => err,
         })?;
     let stubs = || progress::entry(lab).map(|entry| entry.stubs);
-    Ok(text == grader.pristine.as_bytes()
-        || stubs()?.contains(&progress::hash(&text)))
+    Ok(text == grader.pristine.as_bytes() || stubs()?.contains(&hash(&text)))
 }
 
 /// The binary to perform with; for what is generated, the one to learn from.
@@ -227,6 +228,7 @@ fn conclude(grader: &Grader, judge: Judge, verdict: &mut Verdict) {
         verdict.looks_like = known.map(|mutant| mutant.name.to_string());
     }
     verdict.cause = judge.cause;
+    verdict.notes = judge.notes;
     verdict.checks = judge.checks;
 }
 

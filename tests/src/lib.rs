@@ -35,6 +35,7 @@ mod ch03_tcp;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
+mod hash;
 mod sys;
 
 pub mod grade;

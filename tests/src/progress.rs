@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::catalogue::{self, Lab, root};
+use crate::hash::hash;
 use crate::verdict::{Verdict, Word};
 
 /// The version of the file; another one only if fields change their meaning.
@@ -218,14 +219,6 @@ pub fn left_behind(lab: &Lab) -> Option<PathBuf> {
 /// It cannot be read.
 pub fn text_of(lab: &Lab) -> anyhow::Result<Option<String>> {
     Ok(read(&root().join(lab.source()))?.as_deref().map(hash))
-}
-
-/// FNV-1a, 64 bits: the same in every version of the course.
-pub fn hash(text: &[u8]) -> String {
-    let hash = text.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
 }
 
 impl Progress {

@@ -83,6 +83,9 @@ pub struct Verdict {
     /// The name of the known mistake that the run looks like.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub looks_like: Option<String>,
+    /// What is to be known about the grading itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// The hash of the learner's text that was judged.
     #[serde(skip)]
     pub text: Option<String>,
@@ -160,6 +163,8 @@ pub struct Judge {
     pub cause: Option<String>,
     /// Causes that were named and are not in the table.
     pub(crate) unknown: Vec<String>,
+    /// What is to be known about the grading itself.
+    pub(crate) notes: Vec<String>,
     lab: String,
     take: String,
 }
@@ -200,6 +205,13 @@ impl Judge {
     /// Have all checks so far been passed?
     pub fn content(&self) -> bool {
         self.cause.is_none()
+    }
+
+    /// Says something about the grading itself, once.
+    pub(crate) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// The program did something of what its lines tell: the first check of
