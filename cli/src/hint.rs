@@ -23,7 +23,7 @@ pub struct HintArgs {
     lab: Option<String>,
     /// As JSON: {"lab","about","cause","means","rung","of","hints","left"}
     ///
-    /// about: this_text | older_text | no_text. hints: those shown so far, the
+    /// about: this | older | nothing, the text that the hint is about. hints: those shown so far, the
     /// last of them new unless all had been shown; left: what to do when there
     /// is no other.
     #[arg(long)]
@@ -60,11 +60,11 @@ fn last_or_next() -> anyhow::Result<Lab> {
 #[serde(rename_all = "snake_case")]
 enum About {
     /// The learner's file as it stands.
-    ThisText,
+    This,
     /// The file has changed since it was checked.
-    OlderText,
+    Older,
     /// It was never checked, or is the stub.
-    NoText,
+    Nothing,
 }
 
 /// One answer of `lab hint`.
@@ -96,21 +96,21 @@ impl Hint {
         let state = progress::state(lab)?;
         let last = match (state, last) {
             (State::Passed, _) => {
-                return Ok(Hint::none(lab, About::ThisText, passed(lab)));
+                return Ok(Hint::none(lab, About::This, passed(lab)));
             }
             (State::NotStarted, _) | (_, None) => {
-                return Hint::rung(lab, About::NoText, NOT_STARTED);
+                return Hint::rung(lab, About::Nothing, NOT_STARTED);
             }
             (State::InProgress, Some(last)) => last,
         };
         let same = progress::text_of(lab)?.as_ref() == Some(&last.text);
-        let about = if same { About::ThisText } else { About::OlderText };
+        let about = if same { About::This } else { About::Older };
         match &last.cause {
             Some(cause) if causes::find(&lab.id, cause).is_some() => {
                 Hint::rung(lab, about, cause)
             }
             _ if last.was(Word::NotStarted) => {
-                Hint::rung(lab, About::NoText, NOT_STARTED)
+                Hint::rung(lab, About::Nothing, NOT_STARTED)
             }
             _ => Ok(Hint::none(lab, about, check_again(lab))),
         }
@@ -156,10 +156,10 @@ impl Hint {
         };
         let lab = style::strong(&self.lab);
         let mut text = match self.about {
-            About::NoText => format!("{lab} is not checked yet\n"),
+            About::Nothing => format!("{lab} is not checked yet\n"),
             _ => format!("{lab} failed for {}\n", style::bad(cause)),
         };
-        if self.about == About::OlderText {
+        if self.about == About::Older {
             let said = "the file has changed since; this is about the text \
                         that was checked last";
             text.push_str(&format!("  {}\n", style::odd(said)));

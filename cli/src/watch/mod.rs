@@ -119,30 +119,35 @@ impl Watch {
     fn go(&mut self, news: &Receiver<News>) -> anyhow::Result<ExitCode> {
         loop {
             self.start_what_waits()?;
-            match self.next(news) {
-                Some(News::Files) => self.eyes.hear(),
-                Some(News::Hangup) => return Ok(ExitCode::SUCCESS),
-                Some(News::Line(key)) => {
-                    if !self.key(key.trim())? {
-                        return Ok(ExitCode::SUCCESS);
-                    }
-                }
-                Some(News::Phase { number, phase }) => {
-                    let run = self.run.as_mut();
-                    if let Some(run) = run.filter(|r| r.number == number) {
-                        run.phase = phase;
-                    }
-                }
-                Some(News::Done { number, said }) => {
-                    self.done(number, &said)?;
-                }
-                None => {}
+            let goes_on = match self.next(news) {
+                Some(news) => self.hear(news)?,
+                None => true,
+            };
+            if !goes_on {
+                return Ok(ExitCode::SUCCESS);
             }
             if self.eyes.due().is_some_and(|due| due <= Instant::now()) {
                 self.look();
             }
             self.screen.status(self.run.as_ref());
         }
+    }
+
+    /// Does what the news ask for; `false`: the end.
+    fn hear(&mut self, news: News) -> anyhow::Result<bool> {
+        match news {
+            News::Files => self.eyes.hear(),
+            News::Hangup => return Ok(false),
+            News::Line(key) => return self.key(key.trim()),
+            News::Phase { number, phase } => {
+                let run = self.run.as_mut();
+                if let Some(run) = run.filter(|run| run.number == number) {
+                    run.phase = phase;
+                }
+            }
+            News::Done { number, said } => self.done(number, &said)?,
+        }
+        Ok(true)
     }
 
     /// The next news; `None`: there is something to do without any.
