@@ -47,17 +47,19 @@ fn hints_are_keyed_to_the_cause_of_the_last_failure() {
     assert_eq!(said["hints"].as_array().unwrap().len(), 2);
     copy.lab(&["hint"]).says(&["the file has changed since"]);
 
+    // Another cause begins at its own first rung.
+    copy.write(BACKLOG, "fn main() { panic!() }\n");
     copy.lab(&["check", "backlog"]).exits(1);
     let said = copy.lab(&["hint", "--json"]).exits(0).json();
-    assert_eq!(said["cause"], "backlog-less-one", "{said:#}");
-    assert_eq!((&said["rung"], &said["of"]), (&1.into(), &1.into()));
+    assert_eq!(said["cause"], "crashed", "{said:#}");
+    assert_eq!((&said["rung"], &said["of"]), (&1.into(), &2.into()));
     assert_eq!(said["about"], "this");
 
     // Another lab's verdict does not change this one's.
     copy.write(HANDSHAKE, "fn main() { let half = ; }\n");
     copy.lab(&["check", "handshake"]).exits(1);
     copy.lab(&["hint"]).says(&["handshake failed for does-not-compile"]);
-    copy.lab(&["hint", "backlog"]).says(&["`backlog-less-one`"]);
+    copy.lab(&["hint", "backlog"]).says(&["hint 2 of 2 for `crashed`"]);
 
     // The rungs of a cause that comes back stay shown.
     copy.write(BACKLOG, &ignored);
