@@ -45,9 +45,6 @@ pub struct CheckArgs {
     /// Repeat a run: its ports, payloads and counts
     #[arg(long)]
     seed: Option<u64>,
-    /// For `lab watch`: tell of each phase, and end with whoever asked
-    #[arg(long, hide = true)]
-    watched: bool,
 }
 
 impl CheckArgs {
@@ -57,9 +54,9 @@ impl CheckArgs {
         let options = Options {
             seed: self.seed,
             backend: self.on.map(Backend::from),
-            hear: self.watched.then_some(watch::tell_phase),
+            hear: watch::is_watched().then_some(watch::tell_phase),
         };
-        if self.watched {
+        if watch::is_watched() {
             watch::end_with_the_watcher();
         }
         let verdicts =

@@ -3,6 +3,7 @@
 mod bench;
 mod board;
 mod check;
+mod completions;
 mod doctor;
 mod hint;
 mod names;
@@ -56,10 +57,7 @@ enum Command {
     /// For maintainers: measure the testbed on this machine
     Bench(bench::Bench),
     /// Print a completion script for your shell
-    Completions {
-        /// The shell to complete in
-        shell: clap_complete::Shell,
-    },
+    Completions(completions::Completions),
 }
 
 fn main() -> ExitCode {
@@ -80,12 +78,7 @@ fn main() -> ExitCode {
         Some(Command::Doctor(args)) => args.run(),
         Some(Command::Verify(args)) => args.run(),
         Some(Command::Bench(args)) => args.run(),
-        Some(Command::Completions { shell }) => {
-            let mut command = Cli::command();
-            let out = &mut std::io::stdout();
-            clap_complete::generate(shell, &mut command, "lab", out);
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(Command::Completions(args)) => args.run(Cli::command()),
     };
     done.unwrap_or_else(|err| {
         eprintln!("{} {err:#}", style::bad("error:"));

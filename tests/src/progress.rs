@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::catalogue::{self, Lab, root};
-use crate::hash::hash;
+pub use crate::hash::hash;
 use crate::verdict::{Verdict, Word};
 
 /// The version of the file; another one only if fields change their meaning.

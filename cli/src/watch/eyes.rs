@@ -4,7 +4,7 @@
 //! then rename, and each of it is several events. An event here only says that
 //! it is time to look; what counts is whether a lab's text is another one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
@@ -26,6 +26,8 @@ const POLL: Duration = Duration::from_millis(500);
 pub struct Eyes {
     labs: Vec<Lab>,
     seen: BTreeMap<String, String>,
+    /// Labs whose file was seen without text, since the last other one.
+    empty: BTreeSet<String>,
     /// When the first event came that was not looked at yet, and the last.
     events: Option<(Instant, Instant)>,
     /// When to look next without any event.
@@ -50,6 +52,7 @@ impl Eyes {
         let mut eyes = Eyes {
             labs: labs.to_vec(),
             seen: BTreeMap::new(),
+            empty: BTreeSet::new(),
             events: None,
             poll: watcher.is_none().then(Instant::now),
             _watcher: watcher,
@@ -87,8 +90,17 @@ impl Eyes {
         for lab in &self.labs {
             // A file that is not there, or not to be read, is being replaced.
             let Ok(Some(text)) = progress::text_of(lab) else { continue };
+            if text == progress::hash(b"") && self.empty.insert(lab.id.clone())
+            {
+                // Perhaps in the middle of being written: it has to be so
+                // twice.
+                let later = Instant::now() + MOST;
+                self.events = Some((later, later));
+                continue;
+            }
             let old = self.seen.insert(lab.id.clone(), text.clone());
             if old.as_ref() != Some(&text) {
+                self.empty.remove(&lab.id);
                 changed.push(lab.clone());
             }
         }

@@ -23,7 +23,7 @@ use crate::names::LabName;
 use crate::{board, solution, style};
 use eyes::Eyes;
 use performer::Performer;
-pub use performer::{end_with_the_watcher, tell_phase};
+pub use performer::{end_with_the_watcher, is_watched, tell_phase};
 
 /// What takes longer is told of while it lasts.
 const SHORT: Duration = Duration::from_secs(1);

@@ -20,6 +20,8 @@ use crate::style;
 
 /// What a line about a phase begins with, on the process's standard error.
 const PHASE: &str = "phase: ";
+/// Set in a performer's environment.
+const WATCHED: &str = "LAB_WATCHED";
 /// What is killed is gone within milliseconds.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -42,7 +44,8 @@ impl Performer {
         // Not current_exe(): the file may have been built anew meanwhile.
         let mut command = Command::new("/proc/self/exe");
         command
-            .args(["check", "--watched", &lab.id])
+            .args(["check", &lab.id])
+            .env(WATCHED, "1")
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -126,6 +129,11 @@ fn listen(
         said.push_str(&errors.join().unwrap_or_default());
         let _ = news.send(News::Done { number, said });
     });
+}
+
+/// Is this process a performer?
+pub fn is_watched() -> bool {
+    std::env::var_os(WATCHED).is_some()
 }
 
 /// In the performer: says what it does.

@@ -220,6 +220,26 @@ fn a_terminal_is_told_the_keys() {
     assert_eq!(terminal.end().0, None, "ended by the signal");
 }
 
+#[test]
+fn a_terminal_is_told_what_takes_its_time() {
+    let copy = Checkout::fresh();
+    let mut terminal = Terminal::start(copy.command(&["watch"]));
+    terminal.wait_for("q quit");
+    copy.write(BACKLOG, SITS);
+    terminal.wait_for("performing backlog ... 1 s");
+    terminal.type_keys("q\n");
+    assert_eq!(terminal.end().0, Some(0));
+}
+
+#[test]
+fn a_file_without_text_is_graded_too() {
+    let copy = Checkout::fresh();
+    let mut watch = watch(&copy, &[]);
+    copy.write(BACKLOG, "");
+    watch.wait_line("cause: does-not-compile");
+    watch.kill(Signal::SIGINT);
+}
+
 /// inotify(7): EMFILE, the user's limit of instances.
 #[test]
 fn without_inotify_it_says_why_and_looks_by_itself() {
