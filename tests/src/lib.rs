@@ -16,6 +16,7 @@
 //! - [`perform`]: that process seen from outside: started, heard, ended
 //! - [`verdict`]: named checks with evidence; a cause
 //! - [`snapshot`]: a run's text against the recorded one
+//! - [`progress`]: how far the learner is
 //! - one module a chapter: the graders
 //! - [`grade`]: a subject in, a verdict out
 
@@ -24,6 +25,7 @@ pub mod causes;
 pub mod compile;
 pub mod generated;
 pub mod perform;
+pub mod progress;
 pub mod snapshot;
 pub mod stage;
 pub mod subject;
@@ -33,6 +35,7 @@ mod ch03_tcp;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
+mod hash;
 mod sys;
 
 pub mod grade;
