@@ -139,7 +139,7 @@ fn without_states(line: &str) -> &str {
     let arrow = ['◀', '─', '▶'];
     match (line.find(arrow), line.rfind(arrow)) {
         (Some(from), Some(to)) => {
-            &line[from..].split_at(to - from + '─'.len_utf8()).0
+            line[from..].split_at(to - from + '─'.len_utf8()).0
         }
         _ => line,
     }
