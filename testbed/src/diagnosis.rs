@@ -35,6 +35,9 @@ pub fn explain(call: &str, error: &io::Error) -> Option<Diagnosis> {
     if call.contains("/dev/net/tun") {
         return tun(errno);
     }
+    if call.starts_with("seccomp") {
+        return seccomp(errno);
+    }
     // AppArmor lets a user namespace be made and takes away what it is good
     // for: the first that then fails is the write of its maps.
     let calls = ["unshare", "mount", "setns", "clone", "write /proc/self/"];
@@ -164,6 +167,31 @@ fn tun(errno: i32) -> Option<Diagnosis> {
     Some(Diagnosis { cause: cause.into(), cure: cure.into() })
 }
 
+/// A filter that is to notify a supervisor (seccomp(2), ERRORS).
+fn seccomp(errno: i32) -> Option<Diagnosis> {
+    let (cause, cure) = match errno {
+        libc::EBUSY => (
+            "a seccomp filter with a listener is in force already, and a \
+             process can have one only (a container runtime or a sandbox that \
+             watches its programs)",
+            "work outside it, or start the container with --security-opt \
+             seccomp=unconfined",
+        ),
+        libc::EINVAL | libc::ENOSYS => (
+            "this kernel has no seccomp notification that lets a call go on: \
+             it is older than Linux 5.5, or built without it",
+            "boot Linux 5.9 or later with CONFIG_SECCOMP_FILTER",
+        ),
+        libc::EPERM | libc::EACCES => (
+            "a seccomp filter or a security module refuses it",
+            "start the container with --security-opt seccomp=unconfined, or \
+             work outside it",
+        ),
+        _ => return None,
+    };
+    Some(Diagnosis { cause: cause.into(), cure: cure.into() })
+}
+
 /// A number under /proc/sys; where it is absent, one that explains nothing.
 fn number(path: &str) -> i64 {
     let text = fs::read_to_string(Path::new("/proc/sys").join(path));
@@ -191,6 +219,15 @@ mod tests {
     fn a_closed_tun_device_has_a_cure() {
         let found = explained("open /dev/net/tun", libc::EACCES).unwrap();
         assert_eq!(found.cure, "sudo chmod 0666 /dev/net/tun");
+    }
+
+    #[test]
+    fn a_second_listener_has_a_cure() {
+        let call = "seccomp SECCOMP_FILTER_FLAG_NEW_LISTENER";
+        let busy = explained(call, libc::EBUSY).unwrap();
+        assert!(busy.cause.contains("listener"), "{}", busy.cause);
+        let old = explained(call, libc::EINVAL).unwrap();
+        assert!(old.cure.contains("5.9"), "{}", old.cure);
     }
 
     #[test]

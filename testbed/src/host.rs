@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sethostname};
 
+use crate::calls::Arrival;
 use crate::error::{Call, Error, Result};
 use crate::network::{Backend, HostSpec};
 use crate::profile::Profile;
@@ -193,13 +194,19 @@ impl Host {
         let recorder = self.recorder.clone();
         let host = self.name().to_string();
         let sampling = self.sampling.clone();
-        let (spawned, launch) = self.run(move || (launch.spawn(), launch))?;
+        let plan = launch.plan(&host)?;
+        let watch =
+            plan.map(|plan| plan.start(recorder.clone())).transpose()?;
+        let (filter, arrival) = watch.unzip();
+        let (spawned, launch) =
+            self.run(move || (launch.spawn(filter), launch))?;
+        let calls = arrival.map_or(Ok(None), Arrival::wait)?;
         let process = spawned?;
         if let Ok(mut mourners) = self.mourners.lock() {
             mourners.retain(|mourner| !mourner.is_done());
             mourners.push(process.mourner());
         }
-        launch.listen(process, &host, recorder, sampling)
+        launch.listen(process, &host, recorder, sampling, calls)
     }
 
     /// Reads a setting of this host; the name as in sysctl(8).

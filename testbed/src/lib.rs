@@ -28,9 +28,10 @@
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `sessions`, `program`, `host`, `interfaces`,
+//! `recorder`, `sampler`, `wire`, `sessions`, `calls`, `program`, `host`, `interfaces`,
 //! `network`, `running`, `internet`, `door`.
 
+mod calls;
 mod diagnosis;
 pub mod door;
 mod draw;
@@ -53,6 +54,7 @@ mod sys;
 pub mod trace;
 mod wire;
 
+pub use calls::{Call, Calls};
 pub use diagnosis::{Diagnosis, explain};
 pub use draw::Draw;
 pub use enter::enter;

@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
+use crate::calls::{Calls, Filter, Plan};
 use crate::error::{Call, Error, Result};
 use crate::host::Sampling;
 use crate::recorder::Recorder;
@@ -43,6 +44,8 @@ pub struct Launch {
     path: PathBuf,
     arguments: Vec<OsString>,
     privileged: bool,
+    watched: Vec<String>,
+    held: Vec<String>,
 }
 
 impl Launch {
@@ -55,6 +58,8 @@ impl Launch {
             path: path.into(),
             arguments: Vec::new(),
             privileged: false,
+            watched: Vec::new(),
+            held: Vec::new(),
         }
     }
 
@@ -80,8 +85,39 @@ impl Launch {
         self
     }
 
+    /// Watches these system calls of the program and of all that it starts:
+    /// [`Program::calls`] has them. The names are those of syscalls(2), which
+    /// may differ from the C library's: `accept4`, `epoll_pwait`, `futex`. The
+    /// kernel stops each of these calls until a thread of ours has looked at
+    /// it; the calls that are not watched cost nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the program is started: a name that is no call's, a kernel before
+    /// 5.9, or a filter with a listener that is there already. A call that only
+    /// other architectures have is no error: it is never made.
+    pub fn watch(mut self, calls: &[&str]) -> Launch {
+        self.watched.extend(calls.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Watches these calls too, and holds each from the program's first on: as
+    /// [`Calls::hold`], which may come too late for a program that is quick.
+    pub fn hold(mut self, calls: &[&str]) -> Launch {
+        self.held.extend(calls.iter().map(ToString::to_string));
+        self
+    }
+
+    /// Whose calls are to be watched, and which; `None`: nobody's.
+    pub(crate) fn plan(&self, host: &str) -> Result<Option<Plan>> {
+        if self.watched.is_empty() && self.held.is_empty() {
+            return Ok(None);
+        }
+        Plan::new(&self.name, host, &self.watched, &self.held).map(Some)
+    }
+
     /// Starts it as a child of this thread, on whose host it will be.
-    pub(crate) fn spawn(&self) -> Result<Process> {
+    pub(crate) fn spawn(&self, filter: Option<Filter>) -> Result<Process> {
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
@@ -103,7 +139,12 @@ impl Launch {
             if counts_own_processes {
                 sys::limit(libc::RLIMIT_NPROC, MOST_PROCESSES);
             }
-            if privileged { Ok(()) } else { sys::drop_capabilities() }
+            if !privileged {
+                sys::drop_capabilities()?;
+            }
+            // Last: what comes before is not the program's. Whoever has no
+            // capability may set a filter once it can gain none by execve.
+            filter.as_ref().map_or(Ok(()), Filter::apply)
         });
         let call = format!("exec {}", self.path.display());
         let child = command.spawn().call(call)?;
@@ -118,6 +159,7 @@ impl Launch {
         host: &str,
         recorder: Recorder,
         sampling: Option<Sampling>,
+        calls: Option<Calls>,
     ) -> Result<Program> {
         let mut child = process.lock();
         let end = sys::pidfd_open(child.id() as i32).call("pidfd_open")?;
@@ -138,7 +180,7 @@ impl Launch {
             ear(Stream::Stderr).listen(stderr)?;
         }
         drop(child);
-        Ok(Program { name: self.name, process, end, stdin, output })
+        Ok(Program { name: self.name, process, calls, end, stdin, output })
     }
 }
 
@@ -197,6 +239,7 @@ fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
 pub struct Program {
     name: String,
     process: Process,
+    calls: Option<Calls>,
     /// Readable once the process has ended.
     end: OwnedFd,
     stdin: Option<ChildStdin>,
@@ -248,6 +291,11 @@ impl Program {
     /// Its process number, as this run's /proc counts.
     pub fn pid(&self) -> u32 {
         self.process.lock().id()
+    }
+
+    /// Its system calls, if any are watched ([`Launch::watch`]).
+    pub fn calls(&self) -> Option<&Calls> {
+        self.calls.as_ref()
     }
 
     /// Waits for a line on standard output that begins with `prefix`; returns
@@ -330,13 +378,18 @@ impl Program {
 
     /// Waits until every thread of the program, and of what it has started,
     /// sleeps in a system call: it has done what it does by itself. `false`: it
-    /// is still at work.
+    /// is still at work. A thread that is held at a watched call sleeps.
     pub fn wait_idle(&self, limit: Duration) -> Result<bool> {
         let deadline = Instant::now() + limit;
         let Some(leader) = sessions::number(&self.end)? else {
             return Ok(true); // It has ended.
         };
-        while sessions::is_at_work(leader)? {
+        let look = || sessions::is_at_work(leader);
+        let is_at_work = || match &self.calls {
+            Some(calls) => calls.is_at_work(look),
+            None => look(),
+        };
+        while is_at_work()? {
             if Instant::now() >= deadline {
                 return Ok(false);
             }
@@ -349,6 +402,17 @@ impl Program {
     /// Ends it at once.
     pub fn kill(&mut self) {
         self.process.kill();
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // First, so that what was held in it does not go on.
+        self.process.kill();
+        // What it has forked lives on, and must not wait for nobody.
+        if let Some(calls) = &self.calls {
+            calls.release_for_good();
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::trace::{Event, Frame, Line, StateChange, What};
+use crate::trace::{CallEvent, Event, Frame, Line, StateChange, What};
 
 /// Frames are kept whole until they add up to this many bytes; then headers.
 const WHOLE_BYTES: usize = 24 << 20;
@@ -102,17 +102,23 @@ impl Recorder {
         self.push(host, What::Output(line));
     }
 
+    /// Adds a call; its time.
+    pub(crate) fn call(&self, host: &str, call: CallEvent) -> u64 {
+        self.push(host, What::Call(call))
+    }
+
     pub(crate) fn step(&self, host: &str, text: String) {
         self.push(host, What::Step { text });
     }
 
-    fn push(&self, host: &str, what: What) {
+    fn push(&self, host: &str, what: What) -> u64 {
         let mut log = self.log();
         // Read under the lock: the list is in the order of its times, but for
         // frames, which carry the time of their arrival.
         let t_ns = self.now();
         log.events.push(Event { t_ns, host: host.to_string(), what });
         self.shared.changed.notify_all();
+        t_ns
     }
 
     /// Waits until `done` says so of the log, or until the deadline: `false`.

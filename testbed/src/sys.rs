@@ -1,5 +1,7 @@
 //! The system calls that no safe binding covers; this crate's only `unsafe`.
 
+pub(crate) mod seccomp;
+
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};

@@ -8,8 +8,9 @@ impl Trace {
     /// `{"lab", "kernel", "profile", "backend", "seed", "epoch_ns", "hosts",
     /// "events", "losses", "not_kept"}`.
     ///
-    /// Each event has `t_ns`, `host` and `kind`: `frame`, `state`, `output` or
-    /// `step`. A frame has its `bytes` in hexadecimal, its `length`, what the
+    /// Each event has `t_ns`, `host` and `kind`: `frame`, `state`, `call`,
+    /// `output` or `step`. A call has its `program`, `thread` (counted from 1),
+    /// `tid`, `name` and six `args`. A frame has its `bytes` in hexadecimal, its `length`, what the
     /// `wire` did to it, when it was `delivered_ns`, `states` (host name to TCP
     /// state, once it was delivered), a `protocol`, a `summary` and, for TCP,
     /// a `segment` with `connection`, `from`, `to`, `flags`, relative `seq` and

@@ -73,6 +73,8 @@ pub enum What {
     Frame(Frame),
     /// A TCP socket of the host is in another state than before.
     State(StateChange),
+    /// A thread of a program entered a watched system call.
+    Call(CallEvent),
     /// A program printed a line.
     Output(Line),
     /// The scenario did something.
@@ -118,6 +120,21 @@ pub struct StateChange {
     pub from: Option<TcpState>,
     /// The state now; CLOSED: the socket is gone.
     pub to: TcpState,
+}
+
+/// A system call that a program's thread entered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallEvent {
+    /// The name that the scenario gave the program.
+    pub program: String,
+    /// The program's threads, counted from 1 by their first watched call.
+    pub thread: u32,
+    /// The thread's number, as this run's /proc counted.
+    pub tid: u32,
+    /// The call's name, as in syscalls(2).
+    pub name: String,
+    /// What the registers held; of a pointer the address.
+    pub args: [u64; 6],
 }
 
 /// A line that a program printed.
@@ -169,6 +186,14 @@ impl Trace {
             _ => None,
         });
         lines.collect()
+    }
+
+    /// The watched calls, with their host and time.
+    pub fn calls(&self) -> impl Iterator<Item = (&Event, &CallEvent)> {
+        self.events.iter().filter_map(|event| match &event.what {
+            What::Call(call) => Some((event, call)),
+            _ => None,
+        })
     }
 
     /// The name of the host that has this address, or the address itself.

@@ -17,14 +17,21 @@ impl Trace {
     /// among the frames is left to chance: two hosts do not wait for each other.
     ///
     /// Each line is a frame: left and right the state of the connection on
-    /// either host once the frame had arrived, or was lost (`✗`).
+    /// either host once the frame had arrived, or was lost (`✗`). System calls
+    /// are left out.
     pub fn to_text(&self) -> String {
-        self.render(false)
+        self.render(Painter::new(self, false))
     }
 
     /// The same with milliseconds in front.
     pub fn to_timeline(&self) -> String {
-        self.render(true)
+        self.render(Painter::new(self, true))
+    }
+
+    /// The text with a line for each watched system call. Which of two threads
+    /// was first is left to chance, unless the scenario held them.
+    pub fn to_text_with_calls(&self) -> String {
+        self.render(Painter::new(self, false).with_calls())
     }
 
     /// The trace without the frames that do not match.
@@ -42,8 +49,7 @@ impl Trace {
         Ok(selected)
     }
 
-    fn render(&self, clock: bool) -> String {
-        let mut painter = Painter::new(self, clock);
+    fn render(&self, mut painter: Painter) -> String {
         painter.several = self.connections() > 1;
         let mut text = painter.header();
         for event in &self.events {
@@ -106,6 +112,7 @@ pub struct Painter {
     left: String,
     right: String,
     clock: bool,
+    calls: bool,
     several: bool,
     view: View,
 }
@@ -115,7 +122,14 @@ impl Painter {
     /// each line begins with its milliseconds, and output keeps its ports.
     pub fn new(trace: &Trace, clock: bool) -> Painter {
         let (left, right) = trace.pair();
-        Painter { left, right, clock, several: false, view: View::new() }
+        let view = View::new();
+        Painter { left, right, clock, calls: false, several: false, view }
+    }
+
+    /// Draws system calls too.
+    pub fn with_calls(mut self) -> Painter {
+        self.calls = true;
+        self
     }
 
     /// The names of the two hosts, each above its column.
@@ -159,6 +173,12 @@ impl Painter {
                 let step = plain(step);
                 line(&mut text, &format!("{stamp}[{}: {step}]", event.host));
             }
+            What::Call(call) if self.calls => {
+                let (host, name) = (&event.host, &call.name);
+                let who = format!("{} thread {}", call.program, call.thread);
+                line(&mut text, &format!("{stamp}{host} {who}: {name}"));
+            }
+            What::Call(_) => {}
             // Between segments only a listener is worth a line.
             What::State(change) => {
                 if change.peer.port() == 0 && change.from.is_none() {

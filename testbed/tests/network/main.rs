@@ -8,6 +8,7 @@
 //! program is therefore three: the harness, one test (`--in-testbed`), and the
 //! programs that the tests start on their hosts (`--as`).
 
+mod calls;
 mod harness;
 mod hosts;
 mod internet;
@@ -36,6 +37,7 @@ const TESTS: &[(&str, &[Test])] = &[
     ("isolation", isolation::TESTS),
     ("internet", internet::TESTS),
     ("profiles", profiles::TESTS),
+    ("calls", calls::TESTS),
 ];
 
 fn main() -> ExitCode {

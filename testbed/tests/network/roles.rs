@@ -23,15 +23,32 @@ pub fn play(role: &str, arguments: &[&str]) -> ExitCode {
         ("arguments", _) => println!("{}", arguments.join("|")),
         ("bind", [address]) => bind(address.parse().unwrap()),
         ("close-output", []) => close_output(),
+        ("descriptors", []) => descriptors(),
         ("echo", []) => echo(),
         ("environment", []) => environment(),
         ("exit", [code]) => return ExitCode::from(code.parse::<u8>().unwrap()),
         ("fork", []) => fork_for_ever(),
+        ("parent", [count, arguments @ ..]) => parent(count, arguments),
         ("print", []) => print_for_ever(),
         ("resolve", [name]) => resolve(name),
         ("run", [backend]) => run(backend),
         ("sleep", []) => sleep_for_ever(),
+        ("switches", [times]) => switches(times.parse().unwrap()),
+        ("umask", [threads, times]) => {
+            let times: u32 = times.parse().unwrap();
+            in_threads(threads, move |number| {
+                (0..times).for_each(|round| umask(round * 10 + number));
+                println!("passed {number}");
+            });
+        }
+        ("watching-run", []) => watching_run(),
         ("world", []) => world(),
+        ("yield", [threads, times]) => {
+            let times: u32 = times.parse().unwrap();
+            in_threads(threads, move |_| {
+                (0..times).for_each(|_| std::thread::yield_now());
+            });
+        }
         _ => {
             eprintln!("nobody plays {role} {arguments:?}");
             return ExitCode::FAILURE;
@@ -53,6 +70,60 @@ fn run(backend: &str) {
     let limit = Duration::from_secs(10);
     program.wait_line("sleeping", limit).unwrap();
     sleep_for_ever();
+}
+
+/// A run that watches a program of its own.
+fn watching_run() {
+    testbed::enter().unwrap();
+    let net = Network::lan().backend(Backend::Pkt).up().unwrap();
+    let host = net.host("Kongming20").unwrap();
+    match host.start_program(role("sleep").watch(&["umask"])) {
+        Ok(_) => println!("watched"),
+        Err(err) => println!("error {}", err.to_string().replace('\n', "; ")),
+    }
+}
+
+/// Does it in so many threads, numbered from 1.
+fn in_threads(count: &str, work: impl Fn(u32) + Copy + Send + 'static) {
+    let count: u32 = count.parse().unwrap();
+    let threads: Vec<_> = (1..=count)
+        .map(|number| std::thread::spawn(move || work(number)))
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// A call that nothing else makes, with a number for an argument.
+fn umask(number: u32) {
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_retain(number));
+}
+
+/// How often this process has slept of itself during so many calls.
+fn switches(times: u32) {
+    use nix::sys::resource::{UsageWho, getrusage};
+    let count = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        usage.voluntary_context_switches()
+    };
+    let before = count();
+    (0..times).for_each(umask);
+    println!("switches {}", count() - before);
+}
+
+/// Starts this program in a role, so many times, each after the other's end.
+fn parent(count: &str, arguments: &[&str]) {
+    for _ in 0..count.parse().unwrap() {
+        let mut child =
+            std::process::Command::new(std::env::current_exe().unwrap());
+        let status = child.arg(AS).args(arguments).status().unwrap();
+        println!("child {status}");
+    }
+}
+
+/// What it has open, but for what lists them.
+fn descriptors() {
+    let open: Vec<u32> = numbered("/proc/self/fd").collect();
+    let open = open.iter().map(u32::to_string).collect::<Vec<_>>();
+    println!("descriptors {}", open.join(" "));
 }
 
 fn sleep_for_ever() {
