@@ -28,8 +28,8 @@
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `sessions`, `calls`, `program`, `host`, `interfaces`,
-//! `network`, `running`, `internet`, `door`.
+//! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `program`,
+//! `host`, `interfaces`, `network`, `running`, `internet`, `door`.
 
 mod calls;
 mod diagnosis;
@@ -51,6 +51,7 @@ mod sampler;
 mod sessions;
 mod sockets;
 mod sys;
+mod threads;
 pub mod trace;
 mod wire;
 
@@ -66,6 +67,7 @@ pub use profile::Profile;
 pub use program::{Exit, Launch, Program};
 pub use running::{Follower, Testbed};
 pub use sockets::{TcpSocket, TcpState, Timer, TimerKind};
+pub use threads::ThreadInfo;
 pub use trace::Trace;
 pub use wire::{Action, Armed, KINDS, Kind, Matcher, Rule, Wire};
 

@@ -21,6 +21,7 @@ use crate::host::Sampling;
 use crate::recorder::Recorder;
 use crate::sessions;
 use crate::sys;
+use crate::threads::{self, ThreadInfo};
 use crate::trace::{Line, Stream};
 
 /// The longest line that is kept in one piece.
@@ -397,6 +398,11 @@ impl Program {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(true)
+    }
+
+    /// The threads of its first process.
+    pub fn threads(&self) -> Result<Vec<ThreadInfo>> {
+        threads::of_process(self.pid())
     }
 
     /// Ends it at once.

@@ -92,7 +92,7 @@ pub static GRADERS: &[&Grader] = &[
     // shared_memory
     // message_queue
     // pass_fd
-    // threads
+    &ch14_threads::threads::GRADER,
     // mutex
     // condvar
     // semaphore

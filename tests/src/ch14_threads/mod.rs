@@ -1,6 +1,6 @@
 //! Chapter 14: threads.
 
-// threads
+pub mod threads;
 // mutex
 // condvar
 // semaphore
