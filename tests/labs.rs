@@ -58,6 +58,9 @@ fn tell(lab: &Lab, verdict: &Verdict) -> String {
     if let Some(means) = &verdict.means {
         text.push_str(&format!("\n{cause}: {means}\n"));
     }
+    if let Some(doubt) = &verdict.doubt {
+        text.push_str(&format!("\n{doubt}\n"));
+    }
     text.push_str(&format!(
         "\nreplay: lab check {} --seed {}",
         lab.id, verdict.seed

@@ -31,7 +31,8 @@ pub struct Verify {
     repeat: usize,
     /// As JSON: {"summary":{"labs","solutions_passed","stubs_not_started",
     /// "mutants","generated_mutants","mutants_refused","mutants_right_cause",
-    /// "alternatives","alternatives_accepted","evidence_differs","flaky"},"results":[as in check]}
+    /// "alternatives","alternatives_accepted","look_alikes",
+    /// "evidence_differs","flaky"},"results":[as in check]}
     #[arg(long)]
     json: bool,
     /// The backend that carries the frames, and no other
@@ -52,6 +53,8 @@ struct Summary {
     mutants_right_cause: usize,
     alternatives: usize,
     alternatives_accepted: usize,
+    /// Labs with a written mutant that prints just what the solution prints.
+    look_alikes: usize,
     /// Labs of which a mutant was refused with other evidence than recorded.
     evidence_differs: usize,
     /// Subjects with different verdicts or causes in different repeats.
@@ -65,6 +68,7 @@ impl Summary {
             && self.mutants_refused == self.mutants
             && self.mutants_right_cause == self.mutants
             && self.alternatives_accepted == self.alternatives
+            && self.look_alikes == self.labs
             && self.evidence_differs == 0
             && self.flaky == 0
     }
@@ -92,6 +96,7 @@ impl Verify {
         }
         let mut summary = summarise(&labs, &subjects, &verdicts)?;
         let first = &verdicts[..subjects.len()];
+        summary.look_alikes = look_alikes(&subjects, first);
         for (lab, difference) in evidence(&labs, &subjects, first) {
             summary.evidence_differs += 1;
             eprintln!("{lab}: not refused as recorded\n{difference}");
@@ -214,6 +219,29 @@ fn summarise(
     Ok(summary)
 }
 
+/// How many labs have a written mutant whose every line is the solution's.
+fn look_alikes(subjects: &[(Lab, Subject)], verdicts: &[Verdict]) -> usize {
+    let both = || subjects.iter().zip(verdicts);
+    let solutions =
+        both().filter(|((_, subject), _)| *subject == Subject::Solution);
+    solutions
+        .filter(|((lab, _), solution)| {
+            both().any(|((of, subject), verdict)| {
+                lab.id == of.id
+                    && matches!(subject, Subject::Mutant(_))
+                    && same_words(verdict, solution)
+            })
+        })
+        .count()
+}
+
+fn same_words(one: &Verdict, other: &Verdict) -> bool {
+    let words = |verdict: &Verdict| -> Vec<Vec<String>> {
+        verdict.scripts.iter().map(|script| script.lines.clone()).collect()
+    };
+    words(one) == words(other)
+}
+
 /// For each lab whose mutants were refused otherwise than recorded: how.
 fn evidence(
     labs: &[Lab],
@@ -277,6 +305,7 @@ fn print_summary(summary: &Summary, verdicts: usize) {
         "alternatives accepted   {} of {}",
         summary.alternatives_accepted, summary.alternatives
     );
+    println!("labs with a look-alike  {} of {labs}", summary.look_alikes);
     println!("labs with other evidence {}", summary.evidence_differs);
     println!("flaky                   {}", summary.flaky);
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, pipe};
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,14 +15,17 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sethostname};
 
 use crate::calls::Arrival;
+use crate::descriptors::{Descriptor, Names, Tables};
 use crate::error::{Call, Error, Result};
+use crate::ipc::IpcObject;
 use crate::network::{Backend, HostSpec};
 use crate::profile::Profile;
 use crate::program::{Launch, Mourner, Program};
 use crate::recorder::Recorder;
+use crate::room::Room;
 use crate::sockets::{Inspector, TcpSocket};
 use crate::wire::Tap;
-use crate::{interfaces, netlink, sys};
+use crate::{descriptors, interfaces, ipc, netlink, processes, sessions, sys};
 
 /// Process numbers a host may use: the end of a fork bomb.
 const MOST_PROCESSES: &[u8] = b"600";
@@ -194,12 +197,13 @@ impl Host {
         let recorder = self.recorder.clone();
         let host = self.name().to_string();
         let sampling = self.sampling.clone();
+        let room = self.core.room.clone();
         let plan = launch.plan(&host)?;
         let watch =
             plan.map(|plan| plan.start(recorder.clone())).transpose()?;
         let (filter, arrival) = watch.unzip();
         let (spawned, launch) =
-            self.run(move || (launch.spawn(filter), launch))?;
+            self.run(move || (launch.spawn(&room, filter), launch))?;
         let calls = arrival.map_or(Ok(None), Arrival::wait)?;
         let process = spawned?;
         if let Ok(mut mourners) = self.mourners.lock() {
@@ -236,6 +240,62 @@ impl Host {
     /// The host's TCP sockets at this moment.
     pub fn tcp_sockets(&self) -> Result<Vec<TcpSocket>> {
         self.core.inspector.tcp()
+    }
+
+    /// The descriptors of a program's first process; none once it has ended.
+    pub fn descriptors(&self, program: &Program) -> Result<Vec<Descriptor>> {
+        match program.number()? {
+            Some(pid) => self.descriptors_of(pid),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The descriptors of a process of this host, by its number as this run's
+    /// /proc counts. A zombie has none.
+    pub fn descriptors_of(&self, pid: i32) -> Result<Vec<Descriptor>> {
+        descriptors::of_process(pid, &self.tables()?)
+    }
+
+    /// What the host's IPC namespace, /dev/shm and /dev/mqueue hold: what its
+    /// programs have made and not removed.
+    pub fn ipc(&self) -> Result<Vec<IpcObject>> {
+        let mut objects = self.run(ipc::system_v)??;
+        objects.extend(ipc::posix(&self.core.room));
+        Ok(objects)
+    }
+
+    /// The directory that its programs start in and can write to, as this
+    /// process sees it (not its threads that are on a host). `None`: this
+    /// machine has no place for one.
+    pub fn scratch(&self) -> Option<PathBuf> {
+        self.core.room.scratch()
+    }
+
+    /// Sends a signal, by its number, to a process of this host, by its number
+    /// as this run's /proc counts.
+    ///
+    /// # Errors
+    ///
+    /// A process of another host, or of none, and the host's own process 1.
+    pub fn signal(&self, pid: i32, number: i32) -> Result<()> {
+        let process = sys::pidfd_open(pid);
+        let process = process.call(format!("pidfd_open {pid}"))?;
+        let first = sessions::number(&self.core.first)?.unwrap_or_default();
+        let here = processes::inode(first, "pid");
+        if pid == first
+            || here.is_none()
+            || here != processes::inode(pid, "pid")
+        {
+            let name = self.name();
+            return Err(Error::new(format!("{pid} is no program of {name}")));
+        }
+        sys::signal(&process, number)
+            .call(format!("pidfd_send_signal {pid} {number}"))
+    }
+
+    fn tables(&self) -> Result<Tables> {
+        let names = Names::parse(&self.character.hosts);
+        Ok(Tables { tcp: self.tcp_sockets()?, names })
     }
 
     /// A descriptor of the host's process 1: setns(2) takes it.
@@ -314,6 +374,7 @@ struct Core {
     first_pid: Pid,
     netns: OwnedFd,
     inspector: Inspector,
+    room: Arc<Room>,
     /// The wire's ends of its TAP devices, until the wire takes them.
     taps: Vec<Tap>,
 }
@@ -353,6 +414,7 @@ fn become_host(
     // Now: once the host has its own /proc, this thread is not in it.
     let path = "/proc/thread-self/ns/net";
     let netns = fs::File::open(path).call(format!("open {path}"))?.into();
+    let proc = fs::File::open("/proc").call("open /proc")?;
     sethostname(name).call(format!("sethostname {name}"))?;
     write_etc(character)?;
     // Before there is an interface: it takes its settings from these.
@@ -364,10 +426,11 @@ fn become_host(
     }
     let pid = start_first_process()?;
     let first = sys::pidfd_open(pid.as_raw()).call("pidfd_open")?;
+    let room = Arc::new(Room::furnish(proc)?);
     netlink::set_up("lo", true)?;
     let taps = interfaces::start(spec, backend)?;
     let inspector = Inspector::open()?;
-    Ok(Core { first, first_pid: pid, netns, inspector, taps })
+    Ok(Core { first, first_pid: pid, netns, inspector, room, taps })
 }
 
 /// Lays the host's own files over /etc/hosts and /etc/resolv.conf. They live
@@ -428,7 +491,7 @@ fn own_process_limit() -> bool {
 }
 
 /// `net.ipv4.tcp_sack` or `net/ipv4/tcp_sack`, as sysctl(8) takes them.
-fn sysctl_path(name: &str) -> std::path::PathBuf {
+fn sysctl_path(name: &str) -> PathBuf {
     let name = if name.contains('/') {
         name.to_string()
     } else {

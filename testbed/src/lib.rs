@@ -28,10 +28,12 @@
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `program`,
-//! `host`, `interfaces`, `network`, `running`, `internet`, `door`.
+//! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `processes`,
+//! `descriptors`, `ipc`, `room`, `program`, `host`, `interfaces`, `network`,
+//! `running`, `internet`, `door`.
 
 mod calls;
+mod descriptors;
 mod diagnosis;
 pub mod door;
 mod draw;
@@ -40,12 +42,15 @@ mod error;
 mod host;
 mod interfaces;
 pub mod internet;
+mod ipc;
 mod netlink;
 mod network;
 mod packet;
+mod processes;
 mod profile;
 mod program;
 mod recorder;
+mod room;
 mod running;
 mod sampler;
 mod sessions;
@@ -56,13 +61,16 @@ pub mod trace;
 mod wire;
 
 pub use calls::{Call, Calls};
+pub use descriptors::{Descriptor, DescriptorKind};
 pub use diagnosis::{Diagnosis, explain};
 pub use draw::Draw;
 pub use enter::enter;
 pub use error::{Error, Result};
 pub use host::{Acting, Host};
+pub use ipc::{IpcKind, IpcObject};
 pub use network::{Backend, HostSpec, Network};
 pub use packet::{Flags, Packet, Segment};
+pub use processes::{ProcessInfo, Rest};
 pub use profile::Profile;
 pub use program::{Exit, Launch, Program};
 pub use running::{Follower, Testbed};

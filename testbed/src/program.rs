@@ -18,7 +18,9 @@ use serde::{Deserialize, Serialize};
 use crate::calls::{Calls, Filter, Plan};
 use crate::error::{Call, Error, Result};
 use crate::host::Sampling;
+use crate::processes::{self, ProcessInfo, Rest};
 use crate::recorder::Recorder;
+use crate::room::{Place, Room};
 use crate::sessions;
 use crate::sys;
 use crate::threads::{self, ThreadInfo};
@@ -47,20 +49,29 @@ pub struct Launch {
     privileged: bool,
     watched: Vec<String>,
     held: Vec<String>,
+    most_files: Option<u64>,
 }
 
 impl Launch {
     /// The program at `path`, under the name by which the trace calls it. Its
-    /// environment is empty but for PATH, and it has no capabilities: not even
-    /// root's programs may bind port 80.
+    /// environment is empty but for PATH and TMPDIR, and it has no
+    /// capabilities: not even root's programs may bind port 80. It can write to
+    /// /dev/shm, /dev/mqueue and its working directory, which are the host's
+    /// own and bounded; every other file system is read-only for it.
     pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Launch {
+        let mut path: PathBuf = path.into();
+        // A name without a slash is looked for in PATH; a path is from here.
+        if path.components().count() > 1 {
+            path = std::path::absolute(&path).unwrap_or(path);
+        }
         Launch {
             name: name.into(),
-            path: path.into(),
+            path,
             arguments: Vec::new(),
             privileged: false,
             watched: Vec::new(),
             held: Vec::new(),
+            most_files: None,
         }
     }
 
@@ -80,7 +91,8 @@ impl Launch {
     }
 
     /// Lets it keep every capability: an ordinary user's program then has them
-    /// over its host and over nothing else; root's has root's.
+    /// over its host and over nothing else; root's has root's. Its files are
+    /// those of the run, and so is its working directory.
     pub fn privileged(mut self) -> Launch {
         self.privileged = true;
         self
@@ -117,8 +129,35 @@ impl Launch {
         Plan::new(&self.name, host, &self.watched, &self.held).map(Some)
     }
 
+    /// Bounds the descriptors that it can have open at a time: the next one
+    /// fails with EMFILE (getrlimit(2), RLIMIT_NOFILE).
+    pub fn limit_files(mut self, most: u64) -> Launch {
+        self.most_files = Some(most);
+        self
+    }
+
     /// Starts it as a child of this thread, on whose host it will be.
-    pub(crate) fn spawn(&self, filter: Option<Filter>) -> Result<Process> {
+    pub(crate) fn spawn(
+        &self,
+        room: &Room,
+        filter: Option<Filter>,
+    ) -> Result<Process> {
+        let closed = !self.privileged;
+        let Place { namespace, directory } = room.enter(&self.path, closed)?;
+        let mut command = self.command(filter);
+        match directory {
+            Some(scratch) => {
+                command.env("TMPDIR", &scratch).current_dir(scratch)
+            }
+            None => command.current_dir(room.directory()),
+        };
+        let spawned = command.spawn();
+        room.leave()?;
+        let child = spawned.call(format!("exec {}", self.path.display()))?;
+        Ok(Process { child: Arc::new(Mutex::new(child)), namespace })
+    }
+
+    fn command(&self, filter: Option<Filter>) -> Command {
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
@@ -127,7 +166,7 @@ impl Launch {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
-        let privileged = self.privileged;
+        let (privileged, most_files) = (self.privileged, self.most_files);
         // Since Linux 5.14 a user namespace counts its own; before, all of the
         // user's count, and there may be many. Root is never counted.
         let counts_own_processes =
@@ -143,13 +182,16 @@ impl Launch {
             if !privileged {
                 sys::drop_capabilities()?;
             }
-            // Last: what comes before is not the program's. Whoever has no
+            // Late: what comes before is not the program's. Whoever has no
             // capability may set a filter once it can gain none by execve.
-            filter.as_ref().map_or(Ok(()), Filter::apply)
+            filter.as_ref().map_or(Ok(()), Filter::apply)?;
+            // After it: the filter's own descriptor must find room.
+            if let Some(most) = most_files {
+                sys::limit(libc::RLIMIT_NOFILE, most);
+            }
+            Ok(())
         });
-        let call = format!("exec {}", self.path.display());
-        let child = command.spawn().call(call)?;
-        Ok(Process { child: Arc::new(Mutex::new(child)) })
+        command
     }
 
     /// Listens to it. Not on the thread that started it: one whose children
@@ -188,6 +230,8 @@ impl Launch {
 /// A child of ours. Dropping it kills and reaps it.
 pub(crate) struct Process {
     child: Arc<Mutex<Child>>,
+    /// The mount namespace that it and its descendants are in.
+    namespace: OwnedFd,
 }
 
 impl Process {
@@ -398,6 +442,36 @@ impl Program {
             std::thread::sleep(Duration::from_millis(1));
         }
         Ok(true)
+    }
+
+    /// Sends it a signal, by its number. One that has ended gets none.
+    pub fn signal(&self, number: i32) -> Result<()> {
+        match sys::signal(&self.end, number) {
+            Err(err) if err.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+            other => other.call(format!("pidfd_send_signal {number}")),
+        }
+    }
+
+    /// The number of its first process, as this run's /proc counts; `None`: its
+    /// end has been waited for.
+    pub(crate) fn number(&self) -> Result<Option<i32>> {
+        sessions::number(&self.end)
+    }
+
+    /// Every process of the program: itself, what it has started, and what has
+    /// left its session since, in the order of their numbers. It is in the list
+    /// while it is a zombie, and no longer once [`Program::wait`] has its exit.
+    pub fn processes(&self) -> Result<Vec<ProcessInfo>> {
+        let leader = sessions::number(&self.end)?;
+        processes::of_program(leader, &self.process.namespace)
+    }
+
+    /// How busy the program is for the time of `window`, which this waits.
+    pub fn rests(&self, window: Duration) -> Result<Rest> {
+        let (before, start) = (self.processes()?, Instant::now());
+        std::thread::sleep(window);
+        let (after, window) = (self.processes()?, start.elapsed());
+        Ok(Rest::between(&before, &after, window))
     }
 
     /// The threads of its first process.

@@ -411,3 +411,97 @@ pub(crate) fn pre_exec(
     // SAFETY: the closures of this crate make raw system calls only.
     unsafe { command.pre_exec(before) };
 }
+
+/// `mount_setattr(2)`, since Linux 5.12: makes a mount and all that are below
+/// it read-only, or this one writable again. An older kernel leaves them as
+/// they are, and so does one whose root directory is not a mount's (chroot).
+pub(crate) fn set_read_only(
+    point: impl AsRef<std::path::Path>,
+    on: bool,
+) -> io::Result<()> {
+    use std::os::unix::ffi::OsStrExt;
+    const AT_RECURSIVE: c_int = 0x8000;
+    const MOUNT_ATTR_RDONLY: u64 = 1;
+    let path = std::ffi::CString::new(point.as_ref().as_os_str().as_bytes())?;
+    // attr_set, attr_clr, propagation, userns_fd of struct mount_attr.
+    let (attributes, flags) = match on {
+        true => ([MOUNT_ATTR_RDONLY, 0, 0, 0], AT_RECURSIVE),
+        false => ([0, MOUNT_ATTR_RDONLY, 0, 0], 0),
+    };
+    // SAFETY: the path ends in NUL, and pointer and size are the array's.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            flags,
+            attributes.as_ptr(),
+            mem::size_of_val(&attributes),
+        )
+    };
+    match cvt(result as c_int).map_err(|err| (err.raw_os_error(), err)) {
+        Ok(_) | Err((Some(libc::ENOSYS | libc::EINVAL), _)) => Ok(()),
+        Err((_, err)) => Err(err),
+    }
+}
+
+/// `pidfd_send_signal(2)`, since Linux 5.1: never to another process that has
+/// got the number meanwhile.
+pub(crate) fn signal(process: &impl AsRawFd, number: c_int) -> io::Result<()> {
+    // SAFETY: plain integer arguments; no siginfo.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_raw_fd(),
+            number,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    cvt(result as c_int)?;
+    Ok(())
+}
+
+/// The name of a socket's protocol, `TCP` or `UNIX-STREAM`, by the extended
+/// attribute that sockets have (net/socket.c, sockprotoname). `None`: what the
+/// path leads to is not a socket.
+pub(crate) fn protocol(path: &str) -> Option<String> {
+    let path = std::ffi::CString::new(path).ok()?;
+    let mut name = [0u8; 32];
+    // SAFETY: both strings end in NUL; pointer and length are the buffer's.
+    let length = unsafe {
+        libc::getxattr(
+            path.as_ptr(),
+            c"system.sockprotoname".as_ptr(),
+            name.as_mut_ptr().cast(),
+            name.len(),
+        )
+    };
+    let name = name.get(..usize::try_from(length).ok()?)?;
+    let text = String::from_utf8_lossy(name);
+    Some(text.trim_end_matches('\0').to_string())
+}
+
+/// Messages in a POSIX queue, and how many it holds (mq_getattr(3)).
+pub(crate) fn queue_length(queue: &impl AsRawFd) -> io::Result<(u64, u64)> {
+    // SAFETY: all fields of mq_attr are integers; zero is valid.
+    let mut attributes: libc::mq_attr = unsafe { mem::zeroed() };
+    // SAFETY: the pointer is to a whole mq_attr.
+    cvt(unsafe { libc::mq_getattr(queue.as_raw_fd(), &raw mut attributes) })?;
+    Ok((attributes.mq_curmsgs as u64, attributes.mq_maxmsg as u64))
+}
+
+/// The values of a System V semaphore set (semctl(2), GETALL) of `count`.
+pub(crate) fn semaphore_values(
+    id: c_int,
+    count: usize,
+) -> io::Result<Vec<u16>> {
+    // One more than the set has: it may be another by now, but never larger
+    // than a set can be.
+    const LARGEST_SET: usize = 32_000;
+    let mut values = vec![0u16; LARGEST_SET];
+    // SAFETY: the array has room for the largest set (SEMMSL).
+    cvt(unsafe { libc::semctl(id, 0, libc::GETALL, values.as_mut_ptr()) })?;
+    values.truncate(count);
+    Ok(values)
+}

@@ -47,6 +47,8 @@ pub fn grade(
         seed,
         means: None,
         looks_like: None,
+        doubt: None,
+        scripts: Vec::new(),
     };
     let grader = lab.grader()?;
     if is_pristine(lab, grader, subject)? {
@@ -71,7 +73,10 @@ pub fn grade(
         _ => perform_all(grader, |_| Ok(binary.clone()), seed, options),
     };
     match performed {
-        Ok(performances) => judge(grader, &performances, &mut verdict)?,
+        Ok(performances) => {
+            let may_record = *subject == Subject::Solution;
+            judge(grader, &performances, may_record, &mut verdict)?;
+        }
         Err(err) => match err.downcast::<Failure>() {
             Ok(failure) => cannot_run(&failure, &mut verdict),
             Err(bug) => return Err(bug),
@@ -161,6 +166,7 @@ fn perform_generated(
 fn judge(
     grader: &Grader,
     performances: &[Performance],
+    may_record: bool,
     verdict: &mut Verdict,
 ) -> anyhow::Result<()> {
     let losses: Vec<&str> = performances
@@ -176,6 +182,7 @@ fn judge(
         return Ok(());
     }
     let mut judge = Judge::new(grader.id);
+    judge.may_record = may_record;
     if performances.iter().all(|one| judge.is_a_try(one)) {
         (grader.judge)(performances, &mut judge);
         performances.iter().for_each(|one| judge.went_to_its_end(one));
@@ -188,7 +195,27 @@ fn judge(
         judge.unknown.join("], [")
     );
     conclude(grader, judge, verdict);
+    verdict.doubt = doubt(performances, verdict);
+    let scripts = performances.iter().flat_map(|one| &one.scripts);
+    verdict.scripts = scripts.cloned().collect();
     Ok(())
+}
+
+/// Causes that come from what did not happen in time.
+const OF_TIME: [&str; 5] =
+    ["burns-cpu", "deadline", "hangs", "never-ended", "polls"];
+/// A machine so many times slower than usual may be at fault itself.
+const DOUBTFUL_SLACK: u32 = 4;
+
+fn doubt(performances: &[Performance], verdict: &Verdict) -> Option<String> {
+    let cause = verdict.cause.as_deref()?;
+    let slack = performances.iter().map(|one| one.slack).max()?;
+    (slack >= DOUBTFUL_SLACK && OF_TIME.contains(&cause)).then(|| {
+        format!(
+            "the machine was {slack} times slower than usual: every wait was \
+             made longer by that, but grade again when it is quieter"
+        )
+    })
 }
 
 fn conclude(grader: &Grader, judge: Judge, verdict: &mut Verdict) {

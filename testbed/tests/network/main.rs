@@ -15,10 +15,12 @@ mod internet;
 mod isolation;
 mod links;
 mod pcapng;
+mod processes;
 mod profiles;
 mod programs;
 mod roles;
 mod rules;
+mod subjects;
 mod trace;
 mod traffic;
 
@@ -30,6 +32,7 @@ use harness::Test;
 const TESTS: &[(&str, &[Test])] = &[
     ("hosts", hosts::TESTS),
     ("programs", programs::TESTS),
+    ("processes", processes::TESTS),
     ("rules", rules::TESTS),
     ("links", links::TESTS),
     ("trace", trace::TESTS),
