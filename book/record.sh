@@ -37,7 +37,7 @@ main() {
     # shared_memory
     # message_queue
     # pass_fd
-    # threads
+    threads
     # mutex
     # condvar
     # semaphore
@@ -129,7 +129,17 @@ backlog() {
 
 ## pass_fd
 
-## threads
+threads() {
+    run threads -- 327680 10,20,30 7,x,9 1,2
+    output | without_advice > $threads/threads-output.txt
+    timeline > $threads/threads.txt
+    run threads -- 268435456 1 2 3 4 5 6 7 8
+    timeline | sed '/line\|end/d' > $threads/threads-eight.txt
+    run_to_the_limit threads -- 2147483648 1 2 3
+    output | without_advice > $threads/threads-too-large.txt
+    run threads -- 327680 x y
+    output | without_advice > $threads/threads-all-panic.txt
+}
 
 ## mutex
 
@@ -163,6 +173,11 @@ timeline() {
 # What the program printed.
 output() {
     sed -n 's/.*| //p' "$said"
+}
+
+# What a panicking program prints besides its message, and empty lines.
+without_advice() {
+    sed '/RUST_BACKTRACE/d; /^$/d'
 }
 
 # Every network begins with the same ARP exchange.

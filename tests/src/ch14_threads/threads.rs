@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use testbed::{Call, Profile, ThreadInfo};
+use testbed::{Profile, ThreadInfo};
 
 use crate::stage::{Halt, KONGMING, Role, Stage};
 use crate::verdict::{Judge, Performance, side_by_side};
@@ -44,23 +44,27 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     }
     stage.fact("stack", args[0].parse::<u64>().unwrap_or_default());
     stage.fact("shares", &args[1..]);
+    let workers = args.len() - 1;
 
     let watched = ["mmap", "clone", "clone3"];
     let program = stage
         .start_with("threads", KONGMING, args, |start| start.watch(&watched))?;
-    let played = play(stage, program);
-    let calls = stage.program(program).calls();
-    let calls = calls.map(|calls| calls.log()).unwrap_or_default();
-    stage.fact("stacks", stacks(&calls));
+    let played = play(stage, program, workers);
+    let stacks = stacks(stage, program);
+    stage.fact("stacks", stacks);
     played
 }
 
-fn play(stage: &mut Stage, program: Role) -> Result<(), Halt> {
+fn play(stage: &mut Stage, program: Role, workers: usize) -> Result<(), Halt> {
     stage.line(program, "background started")?;
-    let started = stage.line(program, "");
+    let started = stage.line(program, &format!("{workers} workers started"));
     // A thread gives itself its name once it runs.
     stage.idle(program)?;
     look(stage, program, "at the gate")?;
+    let sizes: Vec<String> =
+        stacks(stage, program).iter().map(u64::to_string).collect();
+    let sizes = sizes.join(", ");
+    stage.step(KONGMING, format!("stacks, bytes mapped: {sizes}"))?;
     started?;
     stage.step(KONGMING, "a line for the program")?;
     stage.enter(program);
@@ -116,7 +120,9 @@ fn draw_args(stage: &mut Stage) -> Vec<String> {
 }
 
 /// For each thread that was made, what its creator had mapped just before.
-fn stacks(calls: &[Call]) -> Vec<u64> {
+fn stacks(stage: &Stage, program: Role) -> Vec<u64> {
+    let calls = stage.program(program).calls();
+    let calls = calls.map(|calls| calls.log()).unwrap_or_default();
     let mut mapped = BTreeMap::new();
     let mut stacks = Vec::new();
     for call in calls {
@@ -168,8 +174,9 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     if !judge.content() || !performance.facts.contains_key("at the gate") {
         return;
     }
-    judge_work(performance, judge, &shares);
-    if !judge.content() || performance.facts.contains_key("at the end") {
+    judge_panic(performance, judge);
+    judge_totals(performance, judge, &shares);
+    if performance.facts.contains_key("at the end") {
         judge_end(performance, judge);
     }
     if performance.missed.is_some() {
@@ -231,52 +238,53 @@ fn is_known(name: &str) -> bool {
     name == "main" || name == BACKGROUND
 }
 
-fn judge_work(
+/// What main does about the worker that panics.
+fn judge_panic(performance: &Performance, judge: &mut Judge) {
+    let said = performance.trace.stderr("threads");
+    let panicked = said.iter().any(|line| line.contains("panicked"));
+    let exit = performance.exits.get("threads").copied().flatten();
+    let failed = exit.filter(|exit| !exit.is_success());
+    let printed = performance.trace.stdout("threads");
+    let mut story = printed.iter().filter(|line| !is_freed(line));
+    let last = story.next_back().copied().unwrap_or_default();
+    judge.check(
+        "panic-spreads",
+        "after a worker's panic the others and main go on",
+        !panicked || failed.is_none(),
+        failed.map_or(String::new(), |exit| {
+            format!("after the line `{last}` the program ended with {exit}")
+        }),
+    );
+}
+
+fn judge_totals(
     performance: &Performance,
     judge: &mut Judge,
     shares: &[String],
 ) {
     let printed = performance.trace.stdout("threads");
-    let panicked = performance.trace.stderr("threads");
-    let panicked = panicked.iter().any(|line| line.contains("panicked"));
-    let at_work = performance.facts.contains_key("at the end");
-    let exit = performance.exits.get("threads").copied().flatten();
-    if let Some(exit) = exit {
-        let last = printed.last().copied().unwrap_or_default();
-        judge.check(
-            "panic-spreads",
-            "after a worker's panic the others and main go on",
-            at_work || !panicked,
-            format!("after the line `{last}` the program ended with {exit}"),
-        );
-    }
-    let counted = |at: usize| {
-        let begin = format!("worker-{} counted ", at + 1);
+    let (mut all, mut most, mut wrong) = (0, 0, String::new());
+    for (number, share) in (1..).zip(shares) {
+        let begin = format!("worker-{number} counted ");
         let said = printed.iter().find_map(|line| line.strip_prefix(&*begin));
-        said.and_then(|said| said.parse::<u64>().ok())
-    };
-    let (mut all, mut most, mut wrong) = (0, 0, None);
-    for (at, share) in shares.iter().enumerate() {
-        let Outcome::Counted(right) = outcome(share) else { continue };
-        let Some(said) = counted(at) else { continue };
-        all += right;
-        most = said.max(most);
-        if said != right && wrong.is_none() {
-            let worker = at + 1;
-            wrong = Some(format!("worker-{worker}: {right} is right"));
+        let said = said.and_then(|said| said.parse::<u64>().ok());
+        let (Outcome::Counted(right), Some(said)) = (outcome(share), said)
+        else {
+            continue;
+        };
+        (all, most) = (all + right, most.max(said));
+        if said != right {
+            wrong += &format!("worker-{number}: {right}, not {said}\n");
         }
     }
-    if wrong.is_some() && most == all {
-        wrong = Some(format!(
-            "one worker returned {all}: what all of them have counted"
-        ));
-        let name = "each thread has a total of its own";
-        judge.check("shared-total", name, false, wrong.unwrap_or_default());
-        return;
-    }
     let name = "each worker returns the total of its own share";
-    let evidence = wrong.clone().unwrap_or_default();
-    judge.check("totals", name, wrong.is_none(), evidence);
+    // Whoever adds last has seen what everybody else has added.
+    if !wrong.is_empty() && most >= all {
+        let evidence = format!("a worker returned all that was added: {all}");
+        judge.check("shared-total", name, false, evidence);
+    } else {
+        judge.check("totals", name, wrong.is_empty(), wrong.trim_end());
+    }
 }
 
 fn judge_end(performance: &Performance, judge: &mut Judge) {
@@ -376,9 +384,8 @@ fn normalised(performance: &Performance, shares: &[String]) -> String {
     let mut text = String::new();
     for when in ["at the gate", "at the end"] {
         let threads: Vec<String> = list(performance, when);
-        let (workers, others): (Vec<_>, Vec<_>) = threads
-            .into_iter()
-            .partition(|name| name.starts_with("worker-"));
+        let (workers, others): (Vec<_>, Vec<_>) =
+            threads.into_iter().partition(|name| name.starts_with("worker-"));
         text.push_str(&format!("{when}: {}", others.join(", ")));
         match workers.len() {
             0 => text.push('\n'),
