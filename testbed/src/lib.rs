@@ -29,9 +29,10 @@
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
 //! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `processes`,
-//! `descriptors`, `ipc`, `room`, `program`, `host`, `interfaces`, `network`,
-//! `running`, `internet`, `door`.
+//! `descriptors`, `autopsy`, `ipc`, `room`, `program`, `host`, `interfaces`,
+//! `network`, `running`, `internet`, `door`.
 
+mod autopsy;
 mod calls;
 mod descriptors;
 mod diagnosis;
@@ -60,6 +61,7 @@ mod threads;
 pub mod trace;
 mod wire;
 
+pub use autopsy::{Autopsy, Finding, SystemCall};
 pub use calls::{Call, Calls};
 pub use descriptors::{Descriptor, DescriptorKind};
 pub use diagnosis::{Diagnosis, explain};

@@ -108,7 +108,7 @@ impl Stage {
             restless: Vec::new(),
             exits: BTreeMap::new(),
             facts: BTreeMap::new(),
-            deadline: Instant::now() + PATIENCE * slack,
+            deadline: Instant::now() + PATIENCE,
         })
     }
 
@@ -289,7 +289,7 @@ impl Stage {
             if now != happened || self.story || !self.all_sleep()? {
                 (happened, quiet_since) = (now, Instant::now());
             }
-            let stuck = quiet_since.elapsed() >= STUCK * self.slack;
+            let stuck = quiet_since.elapsed() >= STUCK;
             if stuck || self.left() == Duration::ZERO {
                 return Ok(None);
             }
