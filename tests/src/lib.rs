@@ -93,7 +93,7 @@ pub static GRADERS: &[&Grader] = &[
     // message_queue
     // pass_fd
     &ch14_threads::threads::GRADER,
-    // mutex
+    &ch14_threads::mutex::GRADER,
     // condvar
     // semaphore
 ];

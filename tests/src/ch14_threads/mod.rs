@@ -1,6 +1,6 @@
 //! Chapter 14: threads.
 
+pub mod mutex;
 pub mod threads;
-// mutex
 // condvar
 // semaphore
