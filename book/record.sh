@@ -38,7 +38,7 @@ main() {
     # message_queue
     # pass_fd
     threads
-    # mutex
+    mutex
     # condvar
     # semaphore
 }
@@ -141,7 +141,14 @@ threads() {
     output | without_advice > $threads/threads-all-panic.txt
 }
 
-## mutex
+mutex() {
+    run mutex -- 4 5 10 3
+    output > $threads/mutex-output.txt
+    timeline > $threads/mutex.txt
+    wrong=tests/mutants/ch14_threads/mutex
+    refused mutex $wrong/a_lock_for_each.rs > $threads/mutex-lost.txt
+    refused mutex $wrong/opposite_order.rs > $threads/mutex-deadlock.txt
+}
 
 ## condvar
 
@@ -163,6 +170,15 @@ run_to_the_limit() {
     status=0
     run "$@" || status=$?
     test $status -eq 1
+}
+
+# The first check that a wrong program does not pass: refused LAB FILE.
+refused() {
+    status=0
+    $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
+    test $status -eq 1
+    awk '/^  (NOT|ok|cause)/ { if (shown) exit } /^  NOT/ { shown = 1 }
+        shown' "$said"
 }
 
 # The figure with its clock, without what stands before and after it.

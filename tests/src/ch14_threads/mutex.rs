@@ -323,8 +323,8 @@ fn judge_counter(
         "whoever comes second sleeps until the lock is free",
         first <= 1,
         format!(
-            "{first} threads stand in the section together, and {} sleep; \
-             the balance should be {right}, and the program says {said}",
+            "{first} threads stand in the section together, and {} sleep\n\
+             expected balance {right}\nactual   balance {said}",
             sight.threads.saturating_sub(first)
         ),
     );
@@ -332,8 +332,11 @@ fn judge_counter(
         "unlocked-too-early",
         "one thread at a time is between the lock and the end of `add`",
         sight.most_held() <= 1,
-        "the second to come slept at first; then it came in while the first \
-         was still there",
+        format!(
+            "the second to come slept at first; then it came in while the \
+             first was still there\n\
+             expected balance {right}\nactual   balance {said}"
+        ),
     );
     judge.check(
         "never-unlocked",
@@ -363,7 +366,7 @@ fn judge_transfer(
         "transfer comes to its end in any order of its threads",
         sight.stuck.is_empty(),
         format!(
-            "each thread stood between two locks, and was let go on; now\n{}",
+            "each thread had been let go on, and nobody is held; now\n{}",
             sight.stuck.join("\n")
         ),
     );
