@@ -37,8 +37,8 @@ main() {
     # shared_memory
     # message_queue
     # pass_fd
-    # threads
-    # mutex
+    threads
+    mutex
     # condvar
     # semaphore
 }
@@ -129,9 +129,26 @@ backlog() {
 
 ## pass_fd
 
-## threads
+threads() {
+    run threads -- 327680 10,20,30 7,x,9 1,2
+    output | without_advice > $threads/threads-output.txt
+    timeline > $threads/threads.txt
+    run threads -- 268435456 1 2 3 4 5 6 7 8
+    timeline | sed '/line\|end/d' > $threads/threads-eight.txt
+    run_to_the_limit threads -- 2147483648 1 2 3
+    output | without_advice > $threads/threads-too-large.txt
+    run threads -- 327680 x y
+    output | without_advice > $threads/threads-all-panic.txt
+}
 
-## mutex
+mutex() {
+    run mutex -- 4 5 10 3
+    output > $threads/mutex-output.txt
+    timeline > $threads/mutex.txt
+    wrong=tests/mutants/ch14_threads/mutex
+    refused mutex $wrong/a_lock_for_each.rs > $threads/mutex-lost.txt
+    refused mutex $wrong/opposite_order.rs > $threads/mutex-deadlock.txt
+}
 
 ## condvar
 
@@ -155,6 +172,15 @@ run_to_the_limit() {
     test $status -eq 1
 }
 
+# The first check that a wrong program does not pass: refused LAB FILE.
+refused() {
+    status=0
+    $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
+    test $status -eq 1
+    awk '/^  (NOT|ok|cause)/ { if (shown) exit } /^  NOT/ { shown = 1 }
+        shown' "$said"
+}
+
 # The figure with its clock, without what stands before and after it.
 timeline() {
     sed -n '/^ *ernest-laptop  *Kongming20$/,/^$/p' "$said" | sed '/^$/d'
@@ -163,6 +189,11 @@ timeline() {
 # What the program printed.
 output() {
     sed -n 's/.*| //p' "$said"
+}
+
+# What a panicking program prints besides its message, and empty lines.
+without_advice() {
+    sed '/RUST_BACKTRACE/d; /^$/d'
 }
 
 # Every network begins with the same ARP exchange.

@@ -242,9 +242,15 @@ fn look_alikes(subjects: &[(Lab, Subject)], verdicts: &[Verdict]) -> usize {
         .count()
 }
 
+/// Do both print the same lines? Those of two threads, or of two processes,
+/// come in any order.
 fn same_words(one: &Verdict, other: &Verdict) -> bool {
     let words = |verdict: &Verdict| -> Vec<Vec<String>> {
-        verdict.scripts.iter().map(|script| script.lines.clone()).collect()
+        let scripts = verdict.scripts.iter();
+        let mut words: Vec<Vec<String>> =
+            scripts.map(|script| script.lines.clone()).collect();
+        words.iter_mut().for_each(|lines| lines.sort());
+        words
     };
     words(one) == words(other)
 }

@@ -23,6 +23,7 @@ use crate::recorder::Recorder;
 use crate::room::{Place, Room};
 use crate::sessions;
 use crate::sys;
+use crate::threads::{self, ThreadInfo};
 use crate::trace::{Line, Stream};
 
 /// The longest line that is kept in one piece.
@@ -477,6 +478,11 @@ impl Program {
         std::thread::sleep(window);
         let (after, window) = (self.processes()?, start.elapsed());
         Ok(Rest::between(&before, &after, window))
+    }
+
+    /// The threads of its first process.
+    pub fn threads(&self) -> Result<Vec<ThreadInfo>> {
+        threads::of_process(self.pid())
     }
 
     /// Ends it at once.

@@ -95,8 +95,8 @@ pub static GRADERS: &[&Grader] = &[
     // shared_memory
     // message_queue
     // pass_fd
-    // threads
-    // mutex
+    &ch14_threads::threads::GRADER,
+    &ch14_threads::mutex::GRADER,
     // condvar
     // semaphore
 ];
