@@ -86,7 +86,7 @@ pub static GRADERS: &[&Grader] = &[
     // accept
     // oob
     // fork_exec
-    // zombies
+    &ch13_processes::zombies::GRADER,
     // pipe_ipc
     // sysv_sem
     // shared_memory

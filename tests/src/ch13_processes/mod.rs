@@ -1,7 +1,8 @@
 //! Chapter 13: processes.
 
+mod client;
 // fork_exec
-// zombies
+pub mod zombies;
 // pipe_ipc
 // sysv_sem
 // shared_memory
