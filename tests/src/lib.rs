@@ -87,7 +87,7 @@ pub static GRADERS: &[&Grader] = &[
     // oob
     // fork_exec
     &ch13_processes::zombies::GRADER,
-    // pipe_ipc
+    &ch13_processes::pipe_ipc::GRADER,
     // sysv_sem
     // shared_memory
     // message_queue

@@ -2,8 +2,8 @@
 
 mod client;
 // fork_exec
+pub mod pipe_ipc;
 pub mod zombies;
-// pipe_ipc
 // sysv_sem
 // shared_memory
 // message_queue
