@@ -31,7 +31,7 @@ main() {
     # accept
     # oob
     # fork_exec
-    # zombies
+    zombies
     # pipe_ipc
     # sysv_sem
     # shared_memory
@@ -117,7 +117,20 @@ backlog() {
 
 ## fork_exec
 
-## zombies
+zombies() {
+    run zombies --text -- 3
+    sed -n '/client 1: half/,/client 4 connects/p' "$said" \
+        | sed '$d; / ACK ack /d' > $processes/zombies.txt
+    run zombies -- 3
+    output > $processes/zombies-output.txt
+    run zombies --text -- 12
+    sed -n '/SIGCONT/,/client 13 connects/p' "$said" | sed '$d' \
+        > $processes/zombies-twelve.txt
+    for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
+        refused zombies ch13_processes/zombies/$mistake.rs \
+            > $processes/zombies-$mistake.txt
+    done
+}
 
 ## pipe_ipc
 
@@ -179,6 +192,13 @@ refused() {
     test $status -eq 1
     awk '/^  (NOT|ok|cause)/ { if (shown) exit } /^  NOT/ { shown = 1 }
         shown' "$said"
+# What the grader says against a program with a known mistake: the first check
+# that fails, with its evidence.
+refused() {
+    status=0
+    $lab check "$1" --seed 1 --file "tests/mutants/$2" > "$said" || status=$?
+    test $status -eq 1
+    sed -n '/^  NOT /,$p' "$said" | sed '2,${/^  [a-zN]/,$d}'
 }
 
 # The figure with its clock, without what stands before and after it.

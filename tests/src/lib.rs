@@ -89,8 +89,8 @@ pub static GRADERS: &[&Grader] = &[
     // accept
     // oob
     // fork_exec
-    // zombies
-    // pipe_ipc
+    &ch13_processes::zombies::GRADER,
+    &ch13_processes::pipe_ipc::GRADER,
     // sysv_sem
     // shared_memory
     // message_queue

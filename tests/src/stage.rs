@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use testbed::{Draw, Exit, Launch, Network, Program, TcpSocket, Testbed};
+use testbed::{
+    Draw, Exit, Launch, Network, ProcessInfo, Program, TcpSocket, Testbed,
+};
 
 use crate::generated::{Input, Script};
 use crate::perform::Request;
@@ -277,6 +279,61 @@ impl Stage {
             let states = states.join(", ");
             Halt::Missed(format!("waited for {what} on {host}; had {states}"))
         })
+    }
+
+    /// Waits until a program has printed so many lines in all, or for a little
+    /// while: `false`.
+    pub fn lines_soon(&self, role: Role, count: usize) -> bool {
+        let deadline = Instant::now() + self.left().min(GLANCE * self.slack);
+        let program = &self.programs[role.0];
+        while program.lines_printed() < count {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// Waits until a program's processes are so; the processes.
+    pub fn processes(
+        &mut self,
+        role: Role,
+        what: &str,
+        done: impl Fn(&[ProcessInfo]) -> bool,
+    ) -> Result<Vec<ProcessInfo>, Halt> {
+        let found = self.patiently(|stage, glance| {
+            let seen = stage.processes_within(role, glance, &done)?;
+            Ok(done(&seen).then_some(seen))
+        })?;
+        found.ok_or_else(|| Halt::Missed(format!("waited for {what}")))
+    }
+
+    /// Looks at a program's processes until they are so, or for a little while.
+    pub fn processes_soon(
+        &mut self,
+        role: Role,
+        done: impl Fn(&[ProcessInfo]) -> bool,
+    ) -> Result<Vec<ProcessInfo>, Halt> {
+        let limit = self.left().min(GLANCE * self.slack);
+        self.processes_within(role, limit, &done)
+    }
+
+    fn processes_within(
+        &self,
+        role: Role,
+        limit: Duration,
+        done: impl Fn(&[ProcessInfo]) -> bool,
+    ) -> Result<Vec<ProcessInfo>, Halt> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let processes = self.programs[role.0].processes()?;
+            if done(&processes) || Instant::now() >= deadline {
+                return Ok(processes);
+            }
+            // The kernel has no event for this.
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Looks again and again, a glance at a time, until there is an answer,

@@ -1,8 +1,9 @@
 //! Chapter 13: processes.
 
+mod client;
 // fork_exec
-// zombies
-// pipe_ipc
+pub mod pipe_ipc;
+pub mod zombies;
 // sysv_sem
 // shared_memory
 // message_queue
