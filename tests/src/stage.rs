@@ -10,7 +10,7 @@ use testbed::{Draw, Exit, Launch, Network, Program, TcpSocket, Testbed};
 
 use crate::generated::{Input, Script};
 use crate::perform::Request;
-use crate::verdict::Performance;
+use crate::verdict::{Performance, Restless};
 
 /// The host that connects.
 pub const LAPTOP: &str = "ernest-laptop";
@@ -27,8 +27,13 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const STUCK: Duration = Duration::from_secs(2);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_millis(250);
+/// How long a program is watched that has nothing to do: one that looks every
+/// tenth of a second has woken up more than once by then.
+const REST: Duration = Duration::from_millis(350);
 /// What bringing the network up takes at most on a machine that is not busy.
 const USUAL_START: Duration = Duration::from_millis(40);
+/// An autopsy tells of so many threads; who has more has another trouble.
+const MOST_THREADS: usize = 40;
 /// A machine slower than this is treated like one that is as slow as this.
 const MOST_SLACK: u32 = 8;
 /// Sets the slack, for tests of the widest ranges.
@@ -68,7 +73,8 @@ pub struct Stage {
     binary: PathBuf,
     programs: Vec<Program>,
     scripts: Vec<Script>,
-    busy: BTreeMap<String, String>,
+    hosts: Vec<String>,
+    restless: Vec<Restless>,
     exits: BTreeMap<String, Option<Exit>>,
     facts: BTreeMap<String, serde_json::Value>,
     deadline: Instant,
@@ -102,10 +108,11 @@ impl Stage {
             binary: request.binary.clone(),
             programs: Vec::new(),
             scripts: Vec::new(),
-            busy: BTreeMap::new(),
+            hosts: Vec::new(),
+            restless: Vec::new(),
             exits: BTreeMap::new(),
             facts: BTreeMap::new(),
-            deadline: Instant::now() + PATIENCE * slack,
+            deadline: Instant::now() + PATIENCE,
         })
     }
 
@@ -146,6 +153,7 @@ impl Stage {
         self.exits.insert(role.to_string(), None);
         self.programs.push(program);
         self.scripts.push(script);
+        self.hosts.push(host.to_string());
         Ok(Role(self.programs.len() - 1))
     }
 
@@ -182,12 +190,29 @@ impl Stage {
         let limit = self.left().min(FAREWELL * self.slack);
         let program = &self.programs[role.0];
         if !program.wait_idle(limit)? {
-            let name = program.name().to_string();
-            let evidence = format!(
-                "it had nothing to do, and did not sleep within {} s",
-                limit.as_secs()
-            );
-            self.busy.insert(name, evidence);
+            self.restless.push(Restless {
+                program: program.name().to_string(),
+                cause: "burns-cpu".into(),
+                evidence: "it had nothing to do, and was never asleep".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The same, and then watches that it stays so: a program that wakes up to
+    /// look whether something has happened fails for it. What it does without
+    /// having been told, it does while it is watched.
+    pub fn rests(&mut self, role: Role) -> Result<(), Halt> {
+        self.idle(role)?;
+        let program = &self.programs[role.0];
+        let rest = program.rests(REST)?;
+        if rest.voluntary > 1 {
+            self.restless.push(Restless {
+                program: program.name().to_string(),
+                cause: "polls".into(),
+                evidence: "it had nothing to do, and woke up again and again"
+                    .into(),
+            });
         }
         Ok(())
     }
@@ -269,7 +294,7 @@ impl Stage {
             if now != happened || self.story || !self.all_sleep()? {
                 (happened, quiet_since) = (now, Instant::now());
             }
-            let stuck = quiet_since.elapsed() >= STUCK * self.slack;
+            let stuck = quiet_since.elapsed() >= STUCK;
             if stuck || self.left() == Duration::ZERO {
                 return Ok(None);
             }
@@ -347,7 +372,8 @@ impl Stage {
             Err(Halt::Missed(what)) => Some(what),
             Err(Halt::Failed(err)) => return Err(err),
         };
-        for program in &mut self.programs {
+        let mut autopsies = BTreeMap::new();
+        for (program, host) in self.programs.iter_mut().zip(&self.hosts) {
             let name = program.name().to_string();
             if self.exits.get(&name) != Some(&None) {
                 continue;
@@ -358,6 +384,10 @@ impl Stage {
             let limit = FAREWELL * self.slack;
             let limit = if stuck { Duration::ZERO } else { limit };
             let exit = program.wait(limit)?;
+            if exit.is_none() {
+                let found = autopsy(&self.net, host, program)?;
+                autopsies.insert(name.clone(), found);
+            }
             self.exits.insert(name, exit);
         }
         let trace = self.net.trace()?;
@@ -371,12 +401,25 @@ impl Stage {
             exits: std::mem::take(&mut self.exits),
             facts: std::mem::take(&mut self.facts),
             missed,
-            autopsies: BTreeMap::new(),
-            busy: std::mem::take(&mut self.busy),
+            autopsies,
+            restless: std::mem::take(&mut self.restless),
             scripts: std::mem::take(&mut self.scripts),
             slack: self.slack,
         })
     }
+}
+
+/// Where each thread of a program sits, unless it has too many to tell.
+fn autopsy(
+    net: &Testbed,
+    host: &str,
+    program: &Program,
+) -> testbed::Result<String> {
+    let threads: usize = program.processes()?.iter().map(|p| p.threads).sum();
+    if threads > MOST_THREADS {
+        return Ok(format!("it has {threads} threads and processes"));
+    }
+    Ok(net.autopsy(host, program)?.to_text())
 }
 
 /// How many times slower than usual the machine is, by what the network's
