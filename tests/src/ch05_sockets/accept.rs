@@ -9,6 +9,8 @@
 mod judge;
 mod party;
 
+use std::ops::RangeInclusive;
+
 use testbed::{Profile, TcpState};
 
 use super::peer::Peer;
@@ -40,26 +42,33 @@ pub static GRADER: Grader = Grader {
 };
 
 const PROGRAM: &str = "accept";
-/// How many descriptors the program may have in the take `full`; as many
+/// How many descriptors the program may have in the take `full`: as many
 /// clients are more than there can be descriptors for.
-const FEW: std::ops::RangeInclusive<u64> = 12..=16;
+const FEW: RangeInclusive<u64> = 12..=16;
+/// How many a user may ask for who looks on.
+const MANY: u64 = 40;
 
 fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     let address = stage.address(KONGMING)?;
     stage.fact("address", address.to_string());
     let args = [address.to_string()];
     if stage.take == "full" {
-        let limit = stage.draw.count(FEW);
+        let drawn = stage.draw.count(FEW);
+        let asked = stage.values.first().and_then(|text| text.parse().ok());
+        let limit: u64 = asked.unwrap_or(drawn).clamp(*FEW.start(), MANY);
         stage.fact("limit", limit);
         let server = stage.start_with(PROGRAM, KONGMING, args, |launch| {
-            launch.limit_files(limit)
+            launch.limit_files(limit).watch(&["listen"])
         })?;
         let party = Party::open(stage, server, address)?;
-        stage.step(KONGMING, "Enter")?;
+        let few = format!("Enter; no more than {limit} descriptors");
+        stage.step(KONGMING, few)?;
         stage.enter(server);
         full(stage, party, limit as usize)
     } else {
-        let server = stage.start(PROGRAM, KONGMING, args)?;
+        let server = stage.start_with(PROGRAM, KONGMING, args, |launch| {
+            launch.watch(&["listen"])
+        })?;
         let mut party = Party::open(stage, server, address)?;
         let early = before(stage, &mut party)?;
         stage.step(KONGMING, "Enter")?;
@@ -108,6 +117,7 @@ fn after(
 ) -> Result<(), Halt> {
     let Early { mut alive, mut finished } = early;
     party.all_are_taken(stage)?;
+    party.rests(stage)?;
     party.hears(stage, &mut finished, usize::MAX)?;
     party.talks(stage, &mut alive)?;
     let mut late = party.comes(stage)?;
@@ -141,6 +151,7 @@ fn full(stage: &mut Stage, mut party: Party, limit: usize) -> Result<(), Halt> {
         guests.push(guest);
     }
     stage.fact("fitted", guests.len() - 1);
+    party.rests(stage)?;
     for _ in 0..2 {
         guests.push(party.visit(stage)?.0);
     }

@@ -129,6 +129,14 @@ impl Party {
         }
     }
 
+    /// Watches that it sleeps while there is nothing to do.
+    pub fn rests(&self, stage: &mut Stage) -> Result<(), Halt> {
+        match stage.story {
+            true => Ok(()),
+            false => stage.rests(self.server),
+        }
+    }
+
     /// Waits until a host's end of a client's connection is in this state.
     pub fn until(
         &self,
