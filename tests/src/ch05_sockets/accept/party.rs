@@ -65,7 +65,9 @@ impl Party {
     /// One more client connects.
     pub fn comes(&mut self, stage: &mut Stage) -> Result<Peer, Halt> {
         let number = self.clients.len();
-        stage.step(LAPTOP, format!("client {} connects", number + 1))?;
+        // In the take `full` not everybody becomes a client of the server's.
+        let who = if stage.take == "full" { "visitor" } else { "client" };
+        stage.step(LAPTOP, format!("{who} {} connects", number + 1))?;
         let port = self.first_port + number as u16;
         let peer = Peer::connect(stage, LAPTOP, port, self.address)?;
         self.clients.push(Client {
