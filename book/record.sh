@@ -28,7 +28,7 @@ main() {
     byteorder
     backlog
     # time_wait
-    # accept
+    accept
     # oob
     # fork_exec
     zombies
@@ -111,7 +111,28 @@ backlog() {
 
 ## time_wait
 
-## accept
+accept() {
+    run accept
+    output > $sockets/accept-output.txt
+    # What happens to the first four; each line, as it is in every run.
+    run accept --text
+    sed '/ prints: /d; /client 5 connects/,$d; /#1 .*[0-9] bytes/,$d' "$said" \
+        > $sockets/accept.txt
+    run accept --text
+    sed '/ prints: /d' "$said" | sed -n '/end of the program/,$p' \
+        > $sockets/accept-end.txt
+    run accept --rule 'reorder data from ernest-laptop'
+    timeline | sed -n '/client 2 sends/,/client 3 connects/p' | sed '$d' \
+        > $sockets/accept-reorder.txt
+    run accept --profile book -- 12
+    output > $sockets/accept-full.txt
+    run accept --profile book -- 12
+    timeline | sed -n '/visitor 7 connects/,/visitor 9 connects/p' | sed '$d' \
+        > $sockets/accept-full-wire.txt
+    run accept --profile book -- 20
+    room=$(output | sed '/^turned away/,$d' | grep -c ' is ')
+    echo "$room find room" > $sockets/accept-full-20.txt
+}
 
 ## oob
 

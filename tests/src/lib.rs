@@ -86,7 +86,7 @@ pub static GRADERS: &[&Grader] = &[
     // time_wait
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
-    // accept
+    &ch05_sockets::accept::GRADER,
     // oob
     // fork_exec
     &ch13_processes::zombies::GRADER,
