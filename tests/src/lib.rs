@@ -80,7 +80,7 @@ pub struct Mutant {
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
-    // time_wait
+    &ch03_tcp::time_wait::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     // accept
