@@ -9,7 +9,8 @@
 //! sock_diag(7), and not waited for.
 //!
 //! `lab run` shows more: the first data segment is held by the wire, and let go
-//! into the second connection; and a client for which the timestamps speak.
+//! into the second connection; and a client for which the timestamps speak. It
+//! has no rival.
 
 use socket2::{Domain, Socket, Type};
 use std::net::SocketAddr;
@@ -76,8 +77,9 @@ fn server_pays(stage: &mut Stage, scene: &Scene) -> Result<(), Halt> {
     let server = start_server(stage, "server", scene)?;
     let listening = stage.net.host(KONGMING)?.tcp_sockets()?;
     stage.fact("listening", listening);
-    start_rival(stage, scene)?;
-
+    if !stage.story {
+        start_rival(stage, scene)?; // A run with a program that fails has failed.
+    }
     let hold = match stage.story {
         true => Some(stage.net.wire().arm("hold data from ernest-laptop")?),
         false => None,
@@ -118,6 +120,7 @@ fn client_pays(stage: &mut Stage, scene: &Scene) -> Result<(), Halt> {
     stage.close_stdin(again);
     stage.end(again)?;
     stage.line(again, "connect: ")?;
+    stage.step(LAPTOP, "its connect has failed")?;
 
     set_timestamps(stage, "1")?;
     let mut elsewhere = scene.local;
@@ -142,6 +145,9 @@ fn connect_once_more(
     local: SocketAddr,
 ) -> Result<(), Halt> {
     remembers(stage, LAPTOP)?;
+    let name = "net.ipv4.tcp_tw_reuse";
+    let value = stage.net.host(LAPTOP)?.sysctl(name)?;
+    stage.step(LAPTOP, format!("{name} is {value}"))?;
     let server = start_server(stage, "server 3", scene)?;
     stage.step(LAPTOP, "the client is started again, from that same port")?;
     let client = start_client(stage, "client 4", local, scene)?;
@@ -351,7 +357,7 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         judge.ended_well(performance, program);
     }
     let name = format!("time_wait-{}", performance.take);
-    judge.snapshot("segments", &name, &story(performance, false));
+    judge.snapshot("segments", &name, &story(performance));
 }
 
 /// One socket listens, where it should, and no other beside it.
@@ -400,17 +406,25 @@ fn judge_connections(
         .iter()
         .filter_map(|fact| performance.text(fact)?.parse().ok())
         .collect();
+    let sources: Vec<String> = syns
+        .iter()
+        .map(|syn| match told.contains(syn) {
+            true => format!("SYN from {syn}"),
+            false => "SYN from a port that was not asked for".to_string(),
+        })
+        .collect();
+    let sources = sources.join("\n");
     judge.check(
         "client-not-bound",
         "the client calls from the address and port it was given",
         syns.first().is_none_or(|first| told.first() == Some(first)),
-        "its SYN has another source",
+        sources.as_str(),
     );
     judge.check(
         "another-port",
         "no client calls from an address or port that it was not given",
         syns.iter().all(|syn| told.contains(syn)),
-        "a SYN has another source",
+        sources,
     );
 }
 
@@ -420,7 +434,7 @@ fn judge_closing(
     sent: &[(String, Segment)],
     judge: &mut Judge,
 ) {
-    let whole = story(performance, true);
+    let whole = story(performance);
     judge.check(
         "reset",
         "the connection is closed with FIN, and nobody resets it",
@@ -454,13 +468,15 @@ fn judge_closing(
 /// With a connection in TIME-WAIT the server listens again.
 fn judge_restart(performance: &Performance, judge: &mut Judge) {
     let old = performance.facts.get("old_socket_allows_it");
-    let said = performance.trace.stderr("server 2").join("\n");
-    let said =
-        format!("server 2, while its old connection is in TIME-WAIT:\n{said}");
-    let cause = match old {
-        Some(allows) if allows == true => "reuse-set-too-late",
-        _ => "address-in-use",
+    let (cause, probe) = match old {
+        Some(allows) if allows == true => ("reuse-set-too-late", "could"),
+        _ => ("address-in-use", "could not"),
     };
+    let said = performance.trace.stderr("server 2").join("\n");
+    let said = format!(
+        "server 2, while its old connection is in TIME-WAIT:\n{said}\n\
+         a socket of the grader's, with SO_REUSEADDR, {probe} be bound then"
+    );
     let name = "the server listens again while TIME-WAIT lasts";
     judge.check(cause, name, old.is_none(), said);
 }
@@ -540,17 +556,17 @@ fn segments(performance: &Performance) -> Vec<(String, Segment)> {
     frames.filter_map(segment).collect()
 }
 
-/// The segments that a program caused, with the states beside them. When a
-/// kernel sends a bare ACK is its own choice.
-fn story(performance: &Performance, with_acks: bool) -> String {
+/// How the connections were opened and closed, with the states beside. How many
+/// segments carry a line, and when a kernel sends a bare ACK, is left open.
+fn story(performance: &Performance) -> String {
     let Ok(mut trace) = performance.trace.select("tcp") else {
         return String::new();
     };
     trace.events.retain(|event| match &event.what {
-        What::Frame(frame) => {
-            let segment = frame.packet().segment();
-            with_acks || segment.is_some_and(|s| s.sequence_length() > 0)
-        }
+        What::Frame(frame) => frame
+            .packet()
+            .segment()
+            .is_some_and(|s| s.flags.syn || s.flags.fin || s.flags.rst),
         _ => false,
     });
     trace.to_text()
