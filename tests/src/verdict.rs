@@ -265,7 +265,11 @@ impl Judge {
         let exit = performance.exits.get(program).copied().flatten();
         let said = performance.trace.stderr(program).join("\n");
         let (cause, evidence) = match exit {
-            None => ("never-ended", "it was still running".to_string()),
+            None => {
+                let autopsy = performance.autopsies.get(program);
+                let autopsy = autopsy.cloned().unwrap_or_default();
+                ("never-ended", format!("it was still running\n{autopsy}"))
+            }
             Some(exit) => ("exit-status", format!("{exit}\n{said}")),
         };
         let ok = exit.is_some_and(Exit::is_success);
@@ -277,33 +281,29 @@ impl Judge {
     /// printed without end.
     pub(crate) fn is_a_try(&mut self, performance: &Performance) -> bool {
         self.about(performance);
-        self.began(performance)
-            && performance.exits.iter().all(|(program, exit)| {
-                let stderr = performance.trace.stderr(program).join("\n");
-                let todo = stderr.contains("not yet implemented");
-                if todo {
-                    let name = format!("{program} gets past its `todo!`");
-                    self.check("todo-reached", &name, false, stderr.as_str());
-                }
-                let crashed = matches!(
-                    exit,
-                    Some(Exit::Code(PANICKED) | Exit::Signal(_))
-                );
-                if crashed && !todo {
-                    let name = format!("{program} does not crash");
-                    let evidence =
-                        exit.map_or(String::new(), |e| e.to_string());
-                    let evidence = format!("{evidence}\n{stderr}");
-                    self.check("crashed", &name, false, evidence);
-                }
-                let flood = *exit == Some(Exit::TooMuchOutput);
-                if flood {
-                    let name = format!("{program} stops printing");
-                    let evidence = Exit::TooMuchOutput.to_string();
-                    self.check("prints-without-end", &name, false, evidence);
-                }
-                !todo && !flood && !crashed
-            })
+        performance.exits.iter().all(|(program, exit)| {
+            let stderr = performance.trace.stderr(program).join("\n");
+            let todo = stderr.contains("not yet implemented");
+            if todo {
+                let name = format!("{program} gets past its `todo!`");
+                self.check("todo-reached", &name, false, stderr.as_str());
+            }
+            let crashed =
+                matches!(exit, Some(Exit::Code(PANICKED) | Exit::Signal(_)));
+            if crashed && !todo {
+                let name = format!("{program} does not crash");
+                let evidence = exit.map_or(String::new(), |e| e.to_string());
+                let evidence = format!("{evidence}\n{stderr}");
+                self.check("crashed", &name, false, evidence);
+            }
+            let flood = *exit == Some(Exit::TooMuchOutput);
+            if flood {
+                let name = format!("{program} stops printing");
+                let evidence = Exit::TooMuchOutput.to_string();
+                self.check("prints-without-end", &name, false, evidence);
+            }
+            !todo && !flood && !crashed
+        }) && self.began(performance)
     }
 
     /// Some program said a word.
@@ -317,8 +317,10 @@ impl Judge {
         }
         let stuck = performance.exits.values().any(Option::is_none);
         let cause = if stuck { "hangs" } else { "silent" };
-        let evidence = describe_ends(performance);
-        self.check(cause, "the program prints a line", false, evidence)
+        let missed = performance.missed.as_deref().unwrap_or_default();
+        let evidence = format!("{missed}\n{}", describe_ends(performance));
+        let name = "the program prints a line";
+        self.check(cause, name, false, evidence.trim_start())
     }
 
     /// The last check of every performance: the scenario was not left waiting.

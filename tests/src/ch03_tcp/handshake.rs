@@ -107,11 +107,14 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     let trace = &performance.trace;
     let story = performance.segments();
     let any = segments(trace, |_| true);
-    judge.deed(
+    let begun = judge.deed(
         "a segment is sent",
         !any.is_empty() || trace.stdout("client").is_empty(),
         "there is no TCP segment on the wire",
     );
+    if !begun {
+        return; // Nothing was done that could be judged.
+    }
     let opened = segments(trace, |s| s.flags.syn && s.flags.ack);
     let cause =
         if opened.is_empty() { "no-connection" } else { "two-connections" };

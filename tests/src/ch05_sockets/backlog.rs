@@ -184,11 +184,14 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
 
     let at_the_line = performance.sockets("listening");
     let found = listener(&at_the_line);
-    judge.deed(
+    let begun = judge.deed(
         "it calls listen",
         performance.called("backlog", "listen") > 0,
         "no call of listen(2) was seen",
     );
+    if !begun {
+        return; // Nothing was done that could be judged.
+    }
     judge.check(
         "not-listening",
         "a socket listens when the program says so",
