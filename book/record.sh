@@ -29,6 +29,8 @@ main() {
     backlog
     # time_wait
     accept
+    time_wait
+    # accept
     # oob
     # fork_exec
     zombies
@@ -109,7 +111,23 @@ backlog() {
     done
 }
 
-## time_wait
+time_wait() {
+    run time_wait
+    timeline | without_arp > $tcp/time_wait.txt
+    run time_wait --take client-pays
+    timeline | without_arp > $tcp/time_wait-client.txt
+    sed -n 's/^[^ ]* \(client .*| \)/\1/p' "$said" \
+        > $tcp/time_wait-client-output.txt
+    run time_wait --rule 'drop fin from ernest-laptop'
+    timeline | without_arp | sed -n '1p; / Enter /,/TIME-WAIT has/p' \
+        | awk '{ print } /TIME-WAIT has/ { exit }' > $tcp/time_wait-lost-fin.txt
+    mistake ch03_tcp time_wait no_reuse
+    sed -n '/^ *server 2, while/,/^ *a socket of/p' "$said" \
+        | sed 's/^ *//; /^$/d' > $tcp/time_wait-in-use.txt
+    mistake ch03_tcp time_wait linger_zero
+    sed -n '/^ *ernest-laptop  *Kongming20/,/ RST /p' "$said" \
+        | sed 's/^ *//' > $tcp/time_wait-linger.txt
+}
 
 accept() {
     run accept
@@ -220,6 +238,12 @@ refused() {
     $lab check "$1" --seed 1 --file "tests/mutants/$2" > "$said" || status=$?
     test $status -eq 1
     sed -n '/^  NOT /,$p' "$said" | sed '2,${/^  [a-zN]/,$d}'
+# What the grader says of a known mistake: mistake CHAPTER LAB NAME.
+mistake() {
+    status=0
+    $lab check "$2" --seed 1 --file "tests/mutants/$1/$2/$3.rs" > "$said" \
+        || status=$?
+    test $status -eq 1
 }
 
 # The figure with its clock, without what stands before and after it.
