@@ -172,6 +172,7 @@ impl Launch {
             !geteuid().is_root() && crate::kernel_version() >= (5, 14);
         sys::pre_exec(&mut command, move || {
             sys::new_session();
+            sys::keep_the_standard_streams();
             sys::limit(libc::RLIMIT_CORE, 0);
             sys::limit(libc::RLIMIT_AS, MOST_MEMORY);
             sys::limit(libc::RLIMIT_FSIZE, LARGEST_FILE);

@@ -85,7 +85,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::backlog::GRADER,
     // accept
     // oob
-    // fork_exec
+    &ch13_processes::fork_exec::GRADER,
     // zombies
     // pipe_ipc
     // sysv_sem

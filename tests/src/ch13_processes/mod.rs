@@ -1,6 +1,6 @@
 //! Chapter 13: processes.
 
-// fork_exec
+pub mod fork_exec;
 // zombies
 // pipe_ipc
 // sysv_sem
