@@ -73,7 +73,10 @@ pub fn grade(
         _ => perform_all(grader, |_| Ok(binary.clone()), seed, options),
     };
     match performed {
-        Ok(performances) => judge(grader, &performances, &mut verdict)?,
+        Ok(performances) => {
+            let may_record = *subject == Subject::Solution;
+            judge(grader, &performances, may_record, &mut verdict)?;
+        }
         Err(err) => match err.downcast::<Failure>() {
             Ok(failure) => cannot_run(&failure, &mut verdict),
             Err(bug) => return Err(bug),
@@ -163,6 +166,7 @@ fn perform_generated(
 fn judge(
     grader: &Grader,
     performances: &[Performance],
+    may_record: bool,
     verdict: &mut Verdict,
 ) -> anyhow::Result<()> {
     let losses: Vec<&str> = performances
@@ -178,6 +182,7 @@ fn judge(
         return Ok(());
     }
     let mut judge = Judge::new(grader.id);
+    judge.may_record = may_record;
     if performances.iter().all(|one| judge.is_a_try(one)) {
         (grader.judge)(performances, &mut judge);
         performances.iter().for_each(|one| judge.went_to_its_end(one));

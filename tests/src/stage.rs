@@ -10,7 +10,7 @@ use testbed::{Draw, Exit, Launch, Network, Program, TcpSocket, Testbed};
 
 use crate::generated::{Input, Script};
 use crate::perform::Request;
-use crate::verdict::Performance;
+use crate::verdict::{Performance, Restless};
 
 /// The host that connects.
 pub const LAPTOP: &str = "ernest-laptop";
@@ -27,6 +27,9 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const STUCK: Duration = Duration::from_secs(2);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_millis(250);
+/// How long a program is watched that has nothing to do: one that looks every
+/// tenth of a second has woken up more than once by then.
+const REST: Duration = Duration::from_millis(350);
 /// What bringing the network up takes at most on a machine that is not busy.
 const USUAL_START: Duration = Duration::from_millis(40);
 /// A machine slower than this is treated like one that is as slow as this.
@@ -68,7 +71,7 @@ pub struct Stage {
     binary: PathBuf,
     programs: Vec<Program>,
     scripts: Vec<Script>,
-    busy: BTreeMap<String, String>,
+    restless: Vec<Restless>,
     exits: BTreeMap<String, Option<Exit>>,
     facts: BTreeMap<String, serde_json::Value>,
     deadline: Instant,
@@ -102,10 +105,10 @@ impl Stage {
             binary: request.binary.clone(),
             programs: Vec::new(),
             scripts: Vec::new(),
-            busy: BTreeMap::new(),
+            restless: Vec::new(),
             exits: BTreeMap::new(),
             facts: BTreeMap::new(),
-            deadline: Instant::now() + PATIENCE * slack,
+            deadline: Instant::now() + PATIENCE,
         })
     }
 
@@ -182,12 +185,29 @@ impl Stage {
         let limit = self.left().min(FAREWELL * self.slack);
         let program = &self.programs[role.0];
         if !program.wait_idle(limit)? {
-            let name = program.name().to_string();
-            let evidence = format!(
-                "it had nothing to do, and did not sleep within {} s",
-                limit.as_secs()
-            );
-            self.busy.insert(name, evidence);
+            self.restless.push(Restless {
+                program: program.name().to_string(),
+                cause: "burns-cpu".into(),
+                evidence: "it had nothing to do, and was never asleep".into(),
+            });
+        }
+        Ok(())
+    }
+
+    /// The same, and then watches that it stays so: a program that wakes up to
+    /// look whether something has happened fails for it. What it does without
+    /// having been told, it does while it is watched.
+    pub fn rests(&mut self, role: Role) -> Result<(), Halt> {
+        self.idle(role)?;
+        let program = &self.programs[role.0];
+        let rest = program.rests(REST)?;
+        if rest.voluntary > 1 {
+            self.restless.push(Restless {
+                program: program.name().to_string(),
+                cause: "polls".into(),
+                evidence: "it had nothing to do, and woke up again and again"
+                    .into(),
+            });
         }
         Ok(())
     }
@@ -269,7 +289,7 @@ impl Stage {
             if now != happened || self.story || !self.all_sleep()? {
                 (happened, quiet_since) = (now, Instant::now());
             }
-            let stuck = quiet_since.elapsed() >= STUCK * self.slack;
+            let stuck = quiet_since.elapsed() >= STUCK;
             if stuck || self.left() == Duration::ZERO {
                 return Ok(None);
             }
@@ -372,7 +392,7 @@ impl Stage {
             facts: std::mem::take(&mut self.facts),
             missed,
             autopsies: BTreeMap::new(),
-            busy: std::mem::take(&mut self.busy),
+            restless: std::mem::take(&mut self.restless),
             scripts: std::mem::take(&mut self.scripts),
             slack: self.slack,
         })

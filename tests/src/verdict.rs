@@ -30,16 +30,26 @@ pub struct Performance {
     /// For each program that was still running then: where its threads sat.
     #[serde(default)]
     pub autopsies: BTreeMap<String, String>,
-    /// Programs that used the processor though they had nothing to do, with
-    /// the evidence.
+    /// Programs that did not sleep though they had nothing to do.
     #[serde(default)]
-    pub busy: BTreeMap<String, String>,
+    pub restless: Vec<Restless>,
     /// Each program's words and its input, in the order of their starts.
     #[serde(default)]
     pub scripts: Vec<Script>,
     /// How many times slower than usual the machine was; 1: it was not.
     #[serde(default)]
     pub slack: u32,
+}
+
+/// A program that does not sleep in the kernel while it has nothing to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restless {
+    /// Its role.
+    pub program: String,
+    /// `burns-cpu` or `polls`.
+    pub cause: String,
+    /// What was seen.
+    pub evidence: String,
 }
 
 impl Performance {
@@ -51,6 +61,14 @@ impl Performance {
     /// A text that the scenario put down.
     pub fn text(&self, fact: &str) -> Option<&str> {
         self.facts.get(fact)?.as_str()
+    }
+
+    /// How often a program made a system call that was watched.
+    pub fn called(&self, program: &str, name: &str) -> usize {
+        let calls = self.trace.calls().map(|(_, call)| call);
+        calls
+            .filter(|call| call.program == program && call.name == name)
+            .count()
     }
 
     /// Sockets that the scenario put down.
@@ -100,11 +118,24 @@ impl Verdict {
         if let Some(check) = self.checks.iter().find(|check| !check.ok) {
             text.push_str(&format!("  NOT {}\n", check.name));
             for line in check.evidence.lines() {
+                let line = without_states(line);
                 text.push_str(format!("      {line}").trim_end());
                 text.push('\n');
             }
         }
         text
+    }
+}
+
+/// A segment's line without the states beside it: where two things happen at
+/// once, which state is seen first is chance.
+fn without_states(line: &str) -> &str {
+    let arrow = ['◀', '─', '▶'];
+    match (line.find(arrow), line.rfind(arrow)) {
+        (Some(from), Some(to)) => {
+            &line[from..].split_at(to - from + '─'.len_utf8()).0
+        }
+        _ => line,
     }
 }
 
@@ -156,6 +187,8 @@ pub struct Judge {
     pub cause: Option<String>,
     /// Causes that were named and are not in the table.
     pub(crate) unknown: Vec<String>,
+    /// Whether an author's INSTA_UPDATE may record the run that is judged.
+    pub(crate) may_record: bool,
     lab: String,
     take: String,
 }
@@ -244,33 +277,29 @@ impl Judge {
     /// printed without end.
     pub(crate) fn is_a_try(&mut self, performance: &Performance) -> bool {
         self.about(performance);
-        self.began(performance)
-            && performance.exits.iter().all(|(program, exit)| {
-                let stderr = performance.trace.stderr(program).join("\n");
-                let todo = stderr.contains("not yet implemented");
-                if todo {
-                    let name = format!("{program} gets past its `todo!`");
-                    self.check("todo-reached", &name, false, stderr.as_str());
-                }
-                let crashed = matches!(
-                    exit,
-                    Some(Exit::Code(PANICKED) | Exit::Signal(_))
-                );
-                if crashed && !todo {
-                    let name = format!("{program} does not crash");
-                    let evidence =
-                        exit.map_or(String::new(), |e| e.to_string());
-                    let evidence = format!("{evidence}\n{stderr}");
-                    self.check("crashed", &name, false, evidence);
-                }
-                let flood = *exit == Some(Exit::TooMuchOutput);
-                if flood {
-                    let name = format!("{program} stops printing");
-                    let evidence = Exit::TooMuchOutput.to_string();
-                    self.check("prints-without-end", &name, false, evidence);
-                }
-                !todo && !flood && !crashed
-            })
+        performance.exits.iter().all(|(program, exit)| {
+            let stderr = performance.trace.stderr(program).join("\n");
+            let todo = stderr.contains("not yet implemented");
+            if todo {
+                let name = format!("{program} gets past its `todo!`");
+                self.check("todo-reached", &name, false, stderr.as_str());
+            }
+            let crashed =
+                matches!(exit, Some(Exit::Code(PANICKED) | Exit::Signal(_)));
+            if crashed && !todo {
+                let name = format!("{program} does not crash");
+                let evidence = exit.map_or(String::new(), |e| e.to_string());
+                let evidence = format!("{evidence}\n{stderr}");
+                self.check("crashed", &name, false, evidence);
+            }
+            let flood = *exit == Some(Exit::TooMuchOutput);
+            if flood {
+                let name = format!("{program} stops printing");
+                let evidence = Exit::TooMuchOutput.to_string();
+                self.check("prints-without-end", &name, false, evidence);
+            }
+            !todo && !flood && !crashed
+        }) && self.began(performance)
     }
 
     /// Some program said a word.
@@ -284,8 +313,10 @@ impl Judge {
         }
         let stuck = performance.exits.values().any(Option::is_none);
         let cause = if stuck { "hangs" } else { "silent" };
-        let evidence = describe_ends(performance);
-        self.check(cause, "the program prints a line", false, evidence)
+        let missed = performance.missed.as_deref().unwrap_or_default();
+        let evidence = format!("{missed}\n{}", describe_ends(performance));
+        let name = "the program prints a line";
+        self.check(cause, name, false, evidence.trim_start())
     }
 
     /// The last check of every performance: the scenario was not left waiting.
@@ -306,9 +337,9 @@ impl Judge {
     /// Nobody used the processor while there was nothing to do.
     pub(crate) fn slept(&mut self, performance: &Performance) {
         self.about(performance);
-        for (program, evidence) in &performance.busy {
+        for Restless { program, cause, evidence } in &performance.restless {
             let name = format!("{program} sleeps while it waits");
-            self.check("burns-cpu", &name, false, evidence.as_str());
+            self.check(cause, &name, false, evidence.as_str());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Programs that go wrong in ways that no lab is about: each gets a verdict
 //! that says so, in time, and nothing of it is left.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::check::bad;
 use crate::support::process::wait_until_none_runs;
-use crate::support::{lab, target_dir};
+use crate::support::{lab, root, target_dir};
 
 /// The verdict's clock starts after the build.
 const MOST_MILLIS: u64 = 15_000;
@@ -54,7 +55,7 @@ fn evidence(check: &Value, parts: &[&str]) {
 
 #[test]
 fn one_that_exits_at_once() {
-    let check = refused("exits_at_once", "stopped-early", AT_ONCE);
+    let check = refused("exits_at_once", "silent", AT_ONCE);
     evidence(&check, &["listening on", "ended with exit status 0"]);
 }
 
@@ -77,7 +78,7 @@ fn one_that_prints_a_line_without_end() {
 
 #[test]
 fn one_that_forks_without_end() {
-    let check = refused("forks_without_end", "deadline", MOST_MILLIS);
+    let check = refused("forks_without_end", "hangs", MOST_MILLIS);
     evidence(&check, &["listening on", "was still running"]);
     // The machine has processes left for others.
     let start = Instant::now();
@@ -87,7 +88,7 @@ fn one_that_forks_without_end() {
 
 #[test]
 fn one_that_closes_its_output_and_lives_on() {
-    let check = refused("closes_its_output", "deadline", AT_ONCE);
+    let check = refused("closes_its_output", "hangs", AT_ONCE);
     evidence(&check, &["has closed its output", "was still running"]);
 }
 
@@ -99,5 +100,49 @@ fn one_that_never_ends() {
 
 #[test]
 fn one_that_ignores_every_signal_and_leaves_a_child() {
-    refused("ignores_every_signal", "deadline", MOST_MILLIS);
+    refused("ignores_every_signal", "hangs", MOST_MILLIS);
+}
+
+#[test]
+fn one_that_wants_ten_gib() {
+    let check = refused("allocates_ten_gib", "crashed", MOST_MILLIS);
+    evidence(&check, &["memory allocation of"]);
+}
+
+#[test]
+fn one_that_dumps_core() {
+    let check = refused("dumps_core", "crashed", AT_ONCE);
+    evidence(&check, &["SIGABRT"]);
+    let cores = std::fs::read_dir(root()).unwrap().flatten();
+    let cores = cores.filter(|file| file.file_name() == "core");
+    assert_eq!(cores.count(), 0);
+}
+
+#[test]
+fn one_that_leaves_a_daemon() {
+    refused("escapes_as_a_daemon", "silent", AT_ONCE);
+}
+
+#[test]
+fn one_that_kills_whom_it_can() {
+    refused("kills_whom_it_can", "silent", AT_ONCE);
+}
+
+#[test]
+fn one_that_fills_the_disk() {
+    refused("fills_the_disk", "only-words", MOST_MILLIS);
+    for directory in [root(), &target_dir().join("debug"), Path::new("/")] {
+        let file = directory.join("filled-by-a-bad-program");
+        assert!(!file.exists(), "{}", file.display());
+    }
+}
+
+#[test]
+fn one_that_looks_again_and_again() {
+    refused("polls", "polls", AT_ONCE);
+}
+
+#[test]
+fn one_that_never_sleeps() {
+    refused("burns", "burns-cpu", MOST_MILLIS);
 }

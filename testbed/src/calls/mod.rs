@@ -33,13 +33,13 @@ pub struct Call {
     pub t_ns: u64,
     /// The thread's number, as this run's /proc counts.
     pub tid: u32,
-    /// The program's threads, those of what it has started included, are
-    /// counted from 1 by their first watched call: the same in every run.
+    /// The same as a reader counts: the program's threads, those of what it
+    /// has started included, from 1 by their first watched call.
     pub thread: u32,
     /// Its name, as in syscalls(2).
     pub name: &'static str,
-    /// What the registers held: of a pointer the address, and of an `int` the
-    /// upper half may be anything.
+    /// What the registers held: of a pointer the address; of an `int` the lower
+    /// half counts.
     pub args: [u64; 6],
     /// The kernel's number for the thread's wait.
     id: u64,
@@ -47,6 +47,24 @@ pub struct Call {
 
 /// The watched calls of a program and of all that it starts; clones are the
 /// same calls, for other threads.
+///
+/// Two threads that both read a counter before either writes it:
+///
+/// ```no_run
+/// # use testbed::{Launch, Network};
+/// # use std::time::Duration;
+/// # fn main() -> testbed::Result<()> {
+/// # testbed::enter()?;
+/// # let net = Network::lan().up()?;
+/// # let limit = Duration::from_secs(5);
+/// let launch = Launch::new("counter", "./counter").hold(&["sched_yield"]);
+/// let program = net.host("Kongming20")?.start_program(launch)?;
+/// let calls = program.calls().expect("its calls are watched");
+/// assert!(calls.wait_held("sched_yield", 2, limit), "both stand between");
+/// calls.let_go("sched_yield");
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// A held thread sleeps (S in /proc, or D once a signal has come) and counts as
 /// idle. Only SIGKILL ends its wait. A signal that comes meanwhile is pending

@@ -135,6 +135,7 @@ fn supervise(
         Err(err) => return drop(ready.send(Err(err))),
     };
     drop(channel);
+    seccomp::wake_on_this_processor(&listener);
     let holding = plan.held.iter().copied().collect();
     let shared = Arc::new(Shared {
         listener,

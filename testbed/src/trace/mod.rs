@@ -73,7 +73,8 @@ pub enum What {
     Frame(Frame),
     /// A TCP socket of the host is in another state than before.
     State(StateChange),
-    /// A thread of a program entered a watched system call.
+    /// A thread of a program entered a watched system call. A program's first
+    /// 10,000 are here.
     Call(CallEvent),
     /// A program printed a line.
     Output(Line),

@@ -12,6 +12,7 @@ use crate::traffic::{Lan, SOON};
 
 pub const TESTS: &[Test] = tests![
     calls_are_counted_exactly,
+    a_log_ends_and_the_count_goes_on,
     calls_are_told_with_thread_and_arguments,
     what_comes_before_the_program_is_not_its_call,
     a_watched_program_inherits_nothing_more,
@@ -60,6 +61,17 @@ fn calls_are_counted_exactly(backend: Backend) -> Done {
     threads.sort();
     threads.dedup();
     assert_eq!(threads, [1, 2, 3, 4]);
+    Ok(())
+}
+
+fn a_log_ends_and_the_count_goes_on(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let launch = role("umask").args(["1", "10001"]).watch(&["umask"]);
+    let (mut program, calls) = start(&lan, launch);
+    ends_well(&mut program);
+    assert_eq!(calls.count("umask"), 10_001);
+    assert_eq!(calls.log().len(), 10_000);
+    assert_eq!(lan.net.trace()?.calls().count(), 10_000);
     Ok(())
 }
 
@@ -181,6 +193,7 @@ fn held_threads_go_on_in_the_order_that_is_asked(backend: Backend) -> Done {
         let (mut program, calls) = start(&lan, launch);
         assert!(calls.wait_held("umask", 5, SOON));
         let mut held = calls.held();
+        assert_eq!(held, calls.log(), "the first came first");
         if reverse {
             held.reverse();
         }
@@ -298,7 +311,7 @@ fn a_stopped_thread_is_told_once(backend: Backend) -> Done {
 
 fn a_program_dropped_while_held_is_gone(backend: Backend) -> Done {
     let lan = Lan::up(backend)?;
-    let launch = role("yield").args(["3", "1"]).hold(&["sched_yield"]);
+    let launch = role("yield").args(["3", "2"]).hold(&["sched_yield"]);
     let (program, calls) = start(&lan, launch);
     assert!(calls.wait_held("sched_yield", 3, SOON));
     let start = Instant::now();
@@ -311,13 +324,16 @@ fn a_program_dropped_while_held_is_gone(backend: Backend) -> Done {
 
 fn what_a_dropped_program_left_goes_on(backend: Backend) -> Done {
     let lan = Lan::up(backend)?;
-    let launch = role("parent").args(["1", "yield", "1", "3"]);
+    let launch = role("parent").args(["1", "yield", "1", "1000000000"]);
     let (program, calls) = start(&lan, launch.hold(&["sched_yield"]));
     assert!(calls.wait_held("sched_yield", 1, SOON));
     drop(program);
     assert!(calls.wait_count("sched_yield", 3, SOON));
     calls.hold("sched_yield");
-    assert!(!calls.wait_held("sched_yield", 1, SOON), "its last has ended");
+    let count = calls.count("sched_yield");
+    assert!(calls.wait_count("sched_yield", count + 100, SOON));
+    drop(lan);
+    assert!(!calls.wait_held("sched_yield", 1, SOON), "it has ended");
     Ok(())
 }
 

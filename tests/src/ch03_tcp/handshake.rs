@@ -44,7 +44,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     stage.line(server, "accepted ")?;
 
     // Who closes without waiting for its line may only be about to.
-    stage.idle(server)?;
+    stage.rests(server)?;
     stage.idle(client)?;
     stage.fact("fins_before_client_enter", fins(stage)?);
     if at_once {
@@ -52,6 +52,9 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     }
     stage.step(LAPTOP, "Enter for the client")?;
     stage.enter(client);
+    stage.line(client, "closed")?;
+    let closed = stage.soon("fin from ernest-laptop", 1)?;
+    stage.fact("client_closed", closed);
     stage.line(server, "end of file after ")?;
     if !at_once {
         // Its kernel acknowledges the FIN by itself, in its own time.
@@ -104,15 +107,20 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     let trace = &performance.trace;
     let story = performance.segments();
     let any = segments(trace, |_| true);
-    judge.deed(
+    let begun = judge.deed(
         "a segment is sent",
         !any.is_empty() || trace.stdout("client").is_empty(),
         "there is no TCP segment on the wire",
     );
+    if !begun {
+        return; // Nothing was done that could be judged.
+    }
     let opened = segments(trace, |s| s.flags.syn && s.flags.ack);
+    let cause =
+        if opened.is_empty() { "no-connection" } else { "two-connections" };
     judge.check(
-        "no-connection",
-        "the client opens a TCP connection to the server",
+        cause,
+        "the client opens one TCP connection to the server",
         opened == [KONGMING],
         story.as_str(),
     );
@@ -140,6 +148,13 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         "the client closes only after its line",
         early.is_empty(),
         format!("FIN before that line from: {}", early.join(", ")),
+    );
+    let closed = performance.facts.get("client_closed");
+    judge.check(
+        "client-never-closes",
+        "the client's direction is closed when it prints `closed`",
+        closed.is_none_or(|closed| closed == true),
+        story.as_str(),
     );
     let early = match performance.take.as_str() {
         // Without the wait its FIN carries the ACK, and FIN-WAIT-2 never is.

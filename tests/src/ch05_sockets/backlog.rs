@@ -41,7 +41,9 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     stage.fact("backlog", &backlog);
 
     let args = [address.to_string(), backlog.clone()];
-    let server = stage.start("backlog", KONGMING, args)?;
+    let server = stage.start_with("backlog", KONGMING, args, |launch| {
+        launch.watch(&["listen"])
+    })?;
     stage.line(server, "listening on ")?;
     let sockets = stage.net.host(KONGMING)?.tcp_sockets()?;
     stage.fact("listening", &sockets);
@@ -57,6 +59,13 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     fill(stage, server, &mut clients, found as usize)?;
     if stage.story {
         wait_for_the_timers(stage, clients.sockets.len())?;
+    }
+    if !stage.story {
+        // A line is not the end of its input.
+        stage.enter(server);
+        stage.rests(server)?;
+        let sockets = stage.net.host(KONGMING)?.tcp_sockets()?;
+        stage.fact("listens_after_a_line", listener(&sockets).is_some());
     }
     stage.step(KONGMING, "end of the program's input")?;
     stage.close_stdin(server);
@@ -175,10 +184,26 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
 
     let at_the_line = performance.sockets("listening");
     let found = listener(&at_the_line);
-    judge.deed(
+    let begun = judge.deed(
+        "it calls listen",
+        performance.called("backlog", "listen") > 0,
+        "no call of listen(2) was seen",
+    );
+    if !begun {
+        return; // Nothing was done that could be judged.
+    }
+    judge.check(
+        "not-listening",
         "a socket listens when the program says so",
-        found.is_some() || performance.facts.contains_key("server"),
+        found.is_some(),
         "no socket in LISTEN",
+    );
+    let listeners = count(&at_the_line, TcpState::Listen);
+    judge.check(
+        "two-listeners",
+        "one socket listens",
+        listeners == 1,
+        format!("{listeners} sockets in LISTEN, each with a queue of its own"),
     );
     judge.check(
         "wrong-address",
@@ -215,6 +240,13 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         );
         judge.snapshot("queue", "backlog-full", &summary(performance, backlog));
     }
+    let after = performance.facts.get("listens_after_a_line");
+    judge.check(
+        "ends-at-a-line",
+        "it goes on until the end of its input",
+        after.is_none_or(|listens| listens == true),
+        "after one line on standard input nobody listened any more",
+    );
     if performance.missed.is_some() {
         return; // The rest of the story is not there to be judged.
     }

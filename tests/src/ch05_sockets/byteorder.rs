@@ -97,11 +97,14 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         .and_then(|value| serde_json::from_value(value).ok())
         .unwrap_or_default();
     let sent: Vec<&[u8]> = datagrams(performance);
-    judge.deed(
+    let begun = judge.deed(
         "a datagram is sent",
         !sent.is_empty() || performance.trace.stdout("byteorder").is_empty(),
         "ernest-laptop sent no UDP datagram",
     );
+    if !begun {
+        return; // Nothing was done that could be judged.
+    }
     for (number, datagram) in numbers.iter().zip(&sent) {
         let value: u32 = number.parse().unwrap_or_default();
         judge_datagram(value, datagram, judge);
