@@ -30,7 +30,7 @@ main() {
     # time_wait
     # accept
     # oob
-    # fork_exec
+    fork_exec
     # zombies
     # pipe_ipc
     # sysv_sem
@@ -115,7 +115,20 @@ backlog() {
 
 ## oob
 
-## fork_exec
+fork_exec() {
+    run fork_exec --text
+    without_stderr > $processes/fork_exec.txt
+    run fork_exec --text -- 'ls /proc/self/fd'
+    cp "$said" $processes/fork_exec-descriptors.txt
+    run fork_exec --text -- nosuch 'env nosuch'
+    without_stderr > $processes/fork_exec-127.txt
+}
+
+# When a line on standard error comes to light beside one on standard output is
+# chance.
+without_stderr() {
+    sed '/ prints: .*\(No such file\|Permission denied\)/d' "$said"
+}
 
 ## zombies
 

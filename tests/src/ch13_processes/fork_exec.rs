@@ -6,17 +6,17 @@
 //! descriptors and signals are looked at, its input is typed for the shell, and
 //! then a signal ends it.
 
+mod judge;
+
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use testbed::trace::CallEvent;
 use testbed::{Call, ProcessInfo, Profile};
 
 use crate::stage::{Halt, KONGMING, Role, Stage};
-use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
 
 /// How the lab is graded.
@@ -25,7 +25,7 @@ pub static GRADER: Grader = Grader {
     pristine: include_str!("../../pristine/ch13_processes/fork_exec.rs"),
     takes: &[Take { name: "", profile: Profile::Modern }],
     scenario,
-    judge,
+    judge: judge::judge,
     mutants: &[
         Mutant { name: "dup2_swapped", cause: "not-redirected" },
         Mutant { name: "not_truncated", cause: "not-truncated" },
@@ -45,12 +45,12 @@ pub static GRADER: Grader = Grader {
 const WATCHED: [&str; 8] = [
     "fork", "vfork", "clone", "clone3", "execve", "execveat", "wait4", "waitid",
 ];
-/// How long the shell is watched while its child waits.
-const WINDOW: Duration = Duration::from_millis(50);
 /// Signals that end a process and that nobody ignores by accident, as a run in
 /// the background does SIGINT.
 const SIGNALS: [(i32, &str); 4] =
     [(15, "SIGTERM"), (9, "SIGKILL"), (10, "SIGUSR1"), (12, "SIGUSR2")];
+/// What a process is called that has forked and not become a command.
+const COPY: &str = "a copy of the shell";
 /// Its bit in proc_pid_status(5).
 const SIGPIPE: u64 = 1 << 12;
 
@@ -76,8 +76,6 @@ struct Waiting {
     descriptors: Vec<String>,
     sigpipe_ignored: bool,
     blocked: u64,
-    /// How often the shell woke up meanwhile.
-    wakings: u64,
 }
 
 /// The names and numbers of a run.
@@ -265,11 +263,12 @@ fn finish(
     };
     stage.idle(shell)?;
     let others = others(stage, shell)?;
+    let name = own_name(stage, shell);
     if let Some(last) = turns.last_mut() {
         last.got = said.as_ref().cloned().unwrap_or_default();
         last.zombies = others.iter().filter(|it| it.is_zombie()).count();
         let living = others.into_iter().filter(|it| !it.is_zombie());
-        last.others = living.map(|process| process.name).collect();
+        last.others = living.map(|it| called(&it, &name)).collect();
         let calls = calls(stage, shell).split_off(last.calls_before);
         stage.step(KONGMING, tell(&calls))?;
     }
@@ -285,9 +284,28 @@ fn calls(stage: &Stage, shell: Role) -> Vec<Call> {
 fn tell(calls: &[Call]) -> String {
     let names = |shell: bool| {
         let by = calls.iter().filter(|call| (call.thread == 1) == shell);
-        by.map(|call| call.name).collect::<Vec<_>>().join(", ")
+        let by: Vec<&str> = by.map(|call| call.name).collect();
+        let runs = by.chunk_by(|one, next| one == next).map(|run| match run {
+            [name] => name.to_string(),
+            more => format!("{} {} times", more[0], more.len()),
+        });
+        let names = runs.collect::<Vec<_>>().join(", ");
+        if names.is_empty() { "none".to_string() } else { names }
     };
     format!("the shell: {}; its child: {}", names(true), names(false))
+}
+
+/// The command name of the shell's process.
+fn own_name(stage: &Stage, shell: Role) -> String {
+    let path = format!("/proc/{}/comm", stage.program(shell).pid());
+    fs::read_to_string(path).unwrap_or_default().trim().to_string()
+}
+
+fn called(process: &ProcessInfo, shell: &str) -> String {
+    match process.name.as_str() {
+        name if name == shell => COPY.to_string(),
+        name => format!("`{name}`"),
+    }
 }
 
 fn is_status(line: &str) -> bool {
@@ -312,7 +330,7 @@ fn look_at_child(stage: &mut Stage, shell: Role) -> Result<i32, Halt> {
         let text = "waited for a child that reads its standard input";
         return Err(Halt::Missed(text.into()));
     };
-    stage.idle(shell)?;
+    stage.rests(shell)?;
     let host = stage.net.host(KONGMING)?;
     let descriptors = host.descriptors_of(child.pid)?;
     let descriptors = descriptors
@@ -328,12 +346,10 @@ fn look_at_child(stage: &mut Stage, shell: Role) -> Result<i32, Halt> {
         let mask = line.map(|mask| u64::from_str_radix(mask.trim(), 16));
         mask.and_then(Result::ok).unwrap_or_default()
     };
-    let wakings = stage.program(shell).rests(WINDOW)?.voluntary;
     let waiting = Waiting {
         descriptors,
         sigpipe_ignored: mask("SigIgn:") & SIGPIPE != 0,
         blocked: mask("SigBlk:"),
-        wakings,
     };
     stage.fact("waiting", waiting);
     Ok(child.pid)
@@ -364,227 +380,4 @@ fn wait_for<T>(
         }
         Ok(found)
     })
-}
-
-fn judge(performances: &[Performance], judge: &mut Judge) {
-    for performance in performances {
-        judge.about(performance);
-        judge_one(performance, judge);
-    }
-}
-
-fn judge_one(performance: &Performance, judge: &mut Judge) {
-    let turns: Vec<Turn> = fact(performance, "turns");
-    if turns.is_empty() {
-        return; // It was not ready; what was missed is told at the end.
-    }
-    judge_start(performance, judge);
-    judge_files(performance, judge);
-    for turn in &turns {
-        judge_turn(turn, judge);
-    }
-    if performance.facts.contains_key("waiting") {
-        judge_waiting(performance, judge);
-    }
-    if performance.missed.is_some() {
-        return; // The rest of the story is not there to be judged.
-    }
-    let left: Vec<String> = fact(performance, "left");
-    judge.check(
-        "leaks-descriptors",
-        "the shell has the descriptors that it began with",
-        left.is_empty(),
-        format!("after {} commands also\n{}", turns.len(), left.join("\n")),
-    );
-    let typed: Vec<&str> = turns.iter().map(|it| it.line.as_str()).collect();
-    let history = performance.text("history").unwrap_or_default();
-    let history: Vec<&str> = history.lines().collect();
-    let evidence = crate::verdict::side_by_side(&typed, &history);
-    let name = "HISTORY has each line that was typed";
-    judge.check("history", name, typed == history, evidence);
-    let lines = turns.iter().map(|turn| turn.want.clone());
-    let expected: Vec<String> =
-        std::iter::once("ready".to_string()).chain(lines).collect();
-    judge.printed("output", performance, "fork_exec", &expected);
-    judge.ended_well(performance, "fork_exec");
-    if judge.content() {
-        let story = normalised(performance, &turns);
-        judge.snapshot("story", "fork_exec", &story);
-    }
-}
-
-fn fact<T: Default + for<'a> Deserialize<'a>>(
-    performance: &Performance,
-    name: &str,
-) -> T {
-    let value = performance.facts.get(name).cloned().unwrap_or_default();
-    serde_json::from_value(value).unwrap_or_default()
-}
-
-/// How the first child came to be.
-fn judge_start(performance: &Performance, judge: &mut Judge) {
-    const THREAD: u64 = 0x0001_0000;
-    const VFORK: u64 = 0x0000_4000;
-    let made = |call: &CallEvent| match call.name.as_str() {
-        "clone" => call.args[0] & THREAD == 0,
-        "fork" | "vfork" | "clone3" => true,
-        _ => false,
-    };
-    let calls: Vec<&CallEvent> =
-        performance.trace.calls().map(|(_, call)| call).collect();
-    judge.deed(
-        "a child is forked",
-        calls.iter().any(|call| made(call)),
-        "no fork(2), and no other call that makes a process",
-    );
-    let other = calls.iter().find(|call| match call.name.as_str() {
-        "clone" => call.args[0] & VFORK != 0,
-        "vfork" | "clone3" => true,
-        _ => false,
-    });
-    judge.check(
-        "not-forked",
-        "the child is a copy of the shell, made by fork(2)",
-        other.is_none(),
-        other.map_or(String::new(), |call| match call.name.as_str() {
-            "clone" => "clone(2) with CLONE_VFORK".to_string(),
-            name => format!("{name}(2)"),
-        }),
-    );
-}
-
-/// What the redirected commands have written.
-fn judge_files(performance: &Performance, judge: &mut Judge) {
-    let text = |name: &str| performance.text(name).unwrap_or_default();
-    let line = format!("{}\n", text("word"));
-    let echoed = text("echoed");
-    let (cause, name) = match echoed.strip_prefix(&line) {
-        Some(rest) if !rest.is_empty() => {
-            ("not-truncated", "`> FILE` empties the file first")
-        }
-        _ => ("not-redirected", "`> FILE` takes the place of standard output"),
-    };
-    let printed = performance.trace.stdout("fork_exec");
-    let astray = match printed.contains(&text("word")) {
-        true => "; it is on the shell's standard output",
-        false => "",
-    };
-    let evidence = format!(
-        "`echo {} > old`: the file has `{}`{astray}",
-        text("word"),
-        echoed.trim_end().escape_debug()
-    );
-    judge.check(cause, name, echoed == line, evidence);
-    if !performance.facts.contains_key("copied") {
-        return;
-    }
-    let modes: Vec<u32> = fact(performance, "modes");
-    let [expected, mode] = modes[..] else { return };
-    judge.check(
-        "file-mode",
-        "`> FILE` creates a file with mode 0666 less the umask",
-        mode == expected || text("copied").is_empty(),
-        format!("expected mode {expected:04o}\nactual   mode {mode:04o}"),
-    );
-    let source = format!("{}\n", text("source"));
-    judge.check(
-        "not-copied",
-        "`cat < FILE > FILE` copies",
-        text("copied") == source,
-        crate::verdict::side_by_side(&[source.trim()], &[text("copied")]),
-    );
-}
-
-/// What the shell said about a command, and who was there then.
-fn judge_turn(turn: &Turn, judge: &mut Judge) {
-    let Turn { line, want, got, others, zombies, .. } = turn;
-    judge.check(
-        "two-shells",
-        &format!("after `{line}` there is one shell, and nobody else"),
-        others.is_empty(),
-        format!("besides the shell: {}", others.join(", ")),
-    );
-    judge.check(
-        "zombies",
-        &format!("after `{line}` no zombie is left"),
-        *zombies == 0,
-        format!("{zombies} zombie(s) (state Z)"),
-    );
-    if got.is_empty() {
-        return; // What was missed is told at the end.
-    }
-    judge.check(
-        status_cause(want, got),
-        &format!("`{line}` is told to have ended as it did"),
-        want == got,
-        format!("expected {want}\nactual   {got}"),
-    );
-}
-
-/// What a wrong line about a command's end comes from.
-fn status_cause(want: &str, got: &str) -> &'static str {
-    let code = |text: &str| {
-        let code = text.strip_prefix("exit ")?;
-        code.parse::<u64>().ok()
-    };
-    match (code(want), code(got)) {
-        (Some(want), Some(got)) if want > 0 && got == want << 8 => "raw-status",
-        (None, Some(_)) => "signal-as-status",
-        (Some(1 | 126 | 127), Some(_)) => "wrong-reason",
-        _ => "output",
-    }
-}
-
-/// What the child had that waited, and what it heard.
-fn judge_waiting(performance: &Performance, judge: &mut Judge) {
-    let waiting: Waiting = fact(performance, "waiting");
-    judge.check(
-        "leaks-to-child",
-        "a command has descriptors 0, 1 and 2, and no other",
-        waiting.descriptors.is_empty(),
-        format!("also\n{}", waiting.descriptors.join("\n")),
-    );
-    judge.check(
-        "sigpipe-ignored",
-        "SIGPIPE ends a command as it does elsewhere",
-        !waiting.sigpipe_ignored,
-        "/proc/PID/status of the command: SIGPIPE is in SigIgn",
-    );
-    judge.check(
-        "signals-blocked",
-        "no signal is blocked in a command",
-        waiting.blocked == 0,
-        format!(
-            "/proc/PID/status of the command: SigBlk {:x}",
-            waiting.blocked
-        ),
-    );
-    judge.check(
-        "polls",
-        "the shell sleeps until the command has ended",
-        waiting.wakings == 0,
-        "it woke up though nothing had happened to its child",
-    );
-    if let Some(heard) = performance.facts.get("heard") {
-        judge.check(
-            "stdin-not-shared",
-            "a command without `<` reads the shell's standard input",
-            heard == true,
-            "what was typed for the command did not come to it",
-        );
-    }
-}
-
-/// The commands with what they came to, without what was drawn.
-fn normalised(performance: &Performance, turns: &[Turn]) -> String {
-    let drawn: Vec<(String, String)> = fact(performance, "drawn");
-    let mut text = String::new();
-    for Turn { line, got, .. } in turns {
-        let mut line = format!("{line}: {got}\n");
-        for (value, name) in &drawn {
-            line = line.replace(value, name);
-        }
-        text.push_str(&line);
-    }
-    text
 }
