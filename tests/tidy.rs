@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use graders::catalogue::{self, root};
+use graders::causes;
 use graders::subject::Subject;
 
 /// Each room of the house, and what no file in it may name.
@@ -108,9 +109,7 @@ fn every_mutant_is_known_and_has_a_cause_of_its_own() {
 #[test]
 fn every_stub_has_the_head_of_its_solution() {
     for lab in catalogue::all().unwrap() {
-        let file = lab.source();
-        let file = file.strip_prefix("labs").unwrap();
-        let stub = read(&root().join("tests/pristine").join(file));
+        let stub = pristine(&lab);
         let solution = read(&root().join(Subject::Solution.source(&lab)));
         let head = |text: &str| -> Vec<String> {
             let lines = text.lines().take_while(|line| line.starts_with("//!"));
@@ -118,6 +117,44 @@ fn every_stub_has_the_head_of_its_solution() {
         };
         assert_eq!(head(&stub), head(&solution), "{}", lab.id);
         assert!(stub.contains("todo!("), "{}: no todo! in the stub", lab.id);
+    }
+}
+
+#[test]
+fn every_stub_numbers_its_steps_and_says_how_to_start_it() {
+    for lab in catalogue::all().unwrap() {
+        let stub = pristine(&lab);
+        for part in ["//! Usage: ", "//! See also: ", "// 1. ", "// 2. "] {
+            assert!(stub.contains(part), "{}: no `{part}`", lab.id);
+        }
+    }
+}
+
+#[test]
+fn every_mutant_says_what_its_mistake_is() {
+    for file in files("tests/mutants", "rs") {
+        let text = read(&file);
+        let head = text.lines().next().unwrap_or_default();
+        assert!(head.starts_with("//! The mistake: "), "{}", file.display());
+    }
+}
+
+#[test]
+fn every_cause_in_the_table_is_given_by_its_grader() {
+    for lab in catalogue::all().unwrap() {
+        let module = lab.source();
+        let module = module.strip_prefix("labs").unwrap();
+        let folder = Path::new("tests/src").join(module).with_extension("");
+        let mut text = read(&root().join("tests/src").join(module));
+        for file in files(folder.to_str().unwrap(), "rs") {
+            text.push_str(&read(&file));
+        }
+        for cause in causes::of(&lab.id) {
+            let given = text.contains(&format!("\"{cause}\""));
+            let general = causes::find("any", cause).is_some();
+            let first = cause == causes::NOT_STARTED;
+            assert!(given || general || first, "[{}.{cause}]", lab.id);
+        }
     }
 }
 
@@ -137,6 +174,12 @@ fn the_pages_include_what_is_there() {
             assert!(found, "{}: no {include}", page.display());
         }
     }
+}
+
+fn pristine(lab: &catalogue::Lab) -> String {
+    let file = lab.source();
+    let file = file.strip_prefix("labs").unwrap();
+    read(&root().join("tests/pristine").join(file))
 }
 
 fn is_comment(line: &str) -> bool {

@@ -1,6 +1,7 @@
 //! `lab verify`: the graders themselves are graded.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Args;
 use graders::catalogue::{self, Lab, root};
@@ -32,7 +33,7 @@ pub struct Verify {
     /// As JSON: {"summary":{"labs","solutions_passed","stubs_not_started",
     /// "mutants","generated_mutants","mutants_refused","mutants_right_cause",
     /// "alternatives","alternatives_accepted","look_alikes",
-    /// "evidence_differs","flaky"},"results":[as in check]}
+    /// "evidence_differs","flaky","seconds"},"results":[as in check]}
     #[arg(long)]
     json: bool,
     /// The backend that carries the frames, and no other
@@ -41,7 +42,7 @@ pub struct Verify {
 }
 
 /// What was found, each subject counted once, as it did at its worst.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 struct Summary {
     labs: usize,
     solutions_passed: usize,
@@ -59,6 +60,8 @@ struct Summary {
     evidence_differs: usize,
     /// Subjects with different verdicts or causes in different repeats.
     flaky: usize,
+    /// What it all took, without the build.
+    seconds: f64,
 }
 
 impl Summary {
@@ -79,6 +82,7 @@ impl Verify {
         let labs = catalogue::find(&self.labs)?;
         let subjects = subjects(&labs)?;
         build_course()?;
+        let start = Instant::now();
         let mut verdicts = Vec::new();
         for round in 0..self.repeat.max(1) {
             let seed = (round == 0).then_some(RECORDED_SEED);
@@ -97,6 +101,7 @@ impl Verify {
         let mut summary = summarise(&labs, &subjects, &verdicts)?;
         let first = &verdicts[..subjects.len()];
         summary.look_alikes = look_alikes(&subjects, first);
+        summary.seconds = start.elapsed().as_secs_f64();
         for (lab, difference) in evidence(&labs, &subjects, first) {
             summary.evidence_differs += 1;
             eprintln!("{lab}: not refused as recorded\n{difference}");
@@ -288,7 +293,8 @@ fn print_line(lab: &Lab, subject: &Subject, verdict: &Verdict, wrong: bool) {
 
 fn print_summary(summary: &Summary, verdicts: usize) {
     println!();
-    println!("{verdicts} verdicts on {} labs", summary.labs);
+    let Summary { labs, seconds, .. } = summary;
+    println!("{verdicts} verdicts on {labs} labs in {seconds:.1} s");
     let labs = summary.labs;
     println!("solutions passed        {} of {labs}", summary.solutions_passed);
     println!("stubs not started       {} of {labs}", summary.stubs_not_started);

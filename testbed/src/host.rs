@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, sethostname};
 
+use crate::autopsy::{Autopsy, World};
 use crate::calls::Arrival;
 use crate::descriptors::{Descriptor, Names, Tables};
 use crate::error::{Call, Error, Result};
@@ -24,6 +25,7 @@ use crate::program::{Launch, Mourner, Program};
 use crate::recorder::Recorder;
 use crate::room::Room;
 use crate::sockets::{Inspector, TcpSocket};
+use crate::trace::Trace;
 use crate::wire::Tap;
 use crate::{descriptors, interfaces, ipc, netlink, processes, sessions, sys};
 
@@ -291,6 +293,31 @@ impl Host {
         }
         sys::signal(&process, number)
             .call(format!("pidfd_send_signal {pid} {number}"))
+    }
+
+    /// Why a program does not go on: where each of its threads is, and what it
+    /// waits for. [`crate::Testbed::autopsy`] knows the other hosts too.
+    pub fn autopsy(&self, program: &Program) -> Result<Autopsy> {
+        self.autopsy_in(program, None, None)
+    }
+
+    pub(crate) fn autopsy_in(
+        &self,
+        program: &Program,
+        trace: Option<&Trace>,
+        everywhere: Option<Vec<TcpSocket>>,
+    ) -> Result<Autopsy> {
+        let this = fs::read_link("/proc/self").call("readlink /proc/self")?;
+        let world = World {
+            processes: program.processes()?,
+            tables: self.tables()?,
+            objects: self.ipc()?,
+            addresses: self.addresses(),
+            everywhere,
+            trace,
+            this_process: this.to_string_lossy().parse().unwrap_or(0),
+        };
+        Ok(Autopsy::of(program.name(), &world))
     }
 
     fn tables(&self) -> Result<Tables> {

@@ -28,10 +28,11 @@
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `sessions`, `calls`, `processes`, `descriptors`, `ipc`,
-//! `room`, `program`, `host`, `interfaces`, `network`, `running`, `internet`,
-//! `door`.
+//! `recorder`, `sampler`, `wire`, `sessions`, `calls`, `processes`,
+//! `descriptors`, `ipc`, `room`, `autopsy`, `program`, `host`, `interfaces`,
+//! `network`, `running`, `internet`, `door`.
 
+mod autopsy;
 mod calls;
 mod descriptors;
 mod diagnosis;
@@ -59,6 +60,7 @@ mod sys;
 pub mod trace;
 mod wire;
 
+pub use autopsy::{Autopsy, Finding, SystemCall};
 pub use calls::{Call, Calls};
 pub use descriptors::{Descriptor, DescriptorKind};
 pub use diagnosis::{Diagnosis, explain};

@@ -5,12 +5,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::autopsy::Autopsy;
 use crate::draw::Draw;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::netlink;
 use crate::network::Backend;
 use crate::profile::Profile;
+use crate::program::Program;
 use crate::recorder::Recorder;
 use crate::sockets::TcpSocket;
 use crate::trace::{HostInfo, Trace, What};
@@ -135,6 +137,18 @@ impl Testbed {
             let soon = Instant::now() + Duration::from_millis(1);
             self.recorder.wait_until(soon, |log| log.events.len() != events);
         }
+    }
+
+    /// Why a program on this host does not go on: where each of its threads is,
+    /// and what it waits for, by what its host, the other ends of its
+    /// connections, and the frames so far tell.
+    pub fn autopsy(&self, host: &str, program: &Program) -> Result<Autopsy> {
+        let host = self.host(host)?;
+        let mut everywhere = Vec::new();
+        for host in &self.hosts {
+            everywhere.extend(host.tcp_sockets()?);
+        }
+        host.autopsy_in(program, Some(&self.trace()?), Some(everywhere))
     }
 
     /// Calls `hear` with each event once it is in the trace, from a thread of

@@ -32,6 +32,8 @@ const GLANCE: Duration = Duration::from_millis(250);
 const REST: Duration = Duration::from_millis(350);
 /// What bringing the network up takes at most on a machine that is not busy.
 const USUAL_START: Duration = Duration::from_millis(40);
+/// An autopsy tells of so many threads; who has more has another trouble.
+const MOST_THREADS: usize = 40;
 /// A machine slower than this is treated like one that is as slow as this.
 const MOST_SLACK: u32 = 8;
 /// Sets the slack, for tests of the widest ranges.
@@ -71,6 +73,7 @@ pub struct Stage {
     binary: PathBuf,
     programs: Vec<Program>,
     scripts: Vec<Script>,
+    hosts: Vec<String>,
     restless: Vec<Restless>,
     exits: BTreeMap<String, Option<Exit>>,
     facts: BTreeMap<String, serde_json::Value>,
@@ -105,6 +108,7 @@ impl Stage {
             binary: request.binary.clone(),
             programs: Vec::new(),
             scripts: Vec::new(),
+            hosts: Vec::new(),
             restless: Vec::new(),
             exits: BTreeMap::new(),
             facts: BTreeMap::new(),
@@ -149,6 +153,7 @@ impl Stage {
         self.exits.insert(role.to_string(), None);
         self.programs.push(program);
         self.scripts.push(script);
+        self.hosts.push(host.to_string());
         Ok(Role(self.programs.len() - 1))
     }
 
@@ -367,7 +372,8 @@ impl Stage {
             Err(Halt::Missed(what)) => Some(what),
             Err(Halt::Failed(err)) => return Err(err),
         };
-        for program in &mut self.programs {
+        let mut autopsies = BTreeMap::new();
+        for (program, host) in self.programs.iter_mut().zip(&self.hosts) {
             let name = program.name().to_string();
             if self.exits.get(&name) != Some(&None) {
                 continue;
@@ -378,6 +384,10 @@ impl Stage {
             let limit = FAREWELL * self.slack;
             let limit = if stuck { Duration::ZERO } else { limit };
             let exit = program.wait(limit)?;
+            if exit.is_none() {
+                let found = autopsy(&self.net, host, program)?;
+                autopsies.insert(name.clone(), found);
+            }
             self.exits.insert(name, exit);
         }
         let trace = self.net.trace()?;
@@ -391,12 +401,25 @@ impl Stage {
             exits: std::mem::take(&mut self.exits),
             facts: std::mem::take(&mut self.facts),
             missed,
-            autopsies: BTreeMap::new(),
+            autopsies,
             restless: std::mem::take(&mut self.restless),
             scripts: std::mem::take(&mut self.scripts),
             slack: self.slack,
         })
     }
+}
+
+/// Where each thread of a program sits, unless it has too many to tell.
+fn autopsy(
+    net: &Testbed,
+    host: &str,
+    program: &Program,
+) -> testbed::Result<String> {
+    let threads: usize = program.processes()?.iter().map(|p| p.threads).sum();
+    if threads > MOST_THREADS {
+        return Ok(format!("it has {threads} threads and processes"));
+    }
+    Ok(net.autopsy(host, program)?.to_text())
 }
 
 /// How many times slower than usual the machine is, by what the network's

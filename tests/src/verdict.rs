@@ -265,7 +265,11 @@ impl Judge {
         let exit = performance.exits.get(program).copied().flatten();
         let said = performance.trace.stderr(program).join("\n");
         let (cause, evidence) = match exit {
-            None => ("never-ended", "it was still running".to_string()),
+            None => {
+                let autopsy = performance.autopsies.get(program);
+                let autopsy = autopsy.cloned().unwrap_or_default();
+                ("never-ended", format!("it was still running\n{autopsy}"))
+            }
             Some(exit) => ("exit-status", format!("{exit}\n{said}")),
         };
         let ok = exit.is_some_and(Exit::is_success);

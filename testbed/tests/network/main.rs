@@ -8,6 +8,7 @@
 //! program is therefore three: the harness, one test (`--in-testbed`), and the
 //! programs that the tests start on their hosts (`--as`).
 
+mod autopsy;
 mod calls;
 mod harness;
 mod hosts;
@@ -20,6 +21,7 @@ mod profiles;
 mod programs;
 mod roles;
 mod rules;
+mod sitters;
 mod subjects;
 mod trace;
 mod traffic;
@@ -33,6 +35,7 @@ const TESTS: &[(&str, &[Test])] = &[
     ("hosts", hosts::TESTS),
     ("programs", programs::TESTS),
     ("processes", processes::TESTS),
+    ("autopsy", autopsy::TESTS),
     ("rules", rules::TESTS),
     ("links", links::TESTS),
     ("trace", trace::TESTS),

@@ -12,11 +12,18 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 
+use crate::sitters;
+
 /// Does what the role's name says; `false`: there is no such role.
 pub fn play(role: &str, arguments: &[&str]) -> bool {
     match (role, arguments) {
-        ("accept", [address]) => accept(address),
+        ("accept", [address]) => accept(address, 1),
+        ("accept", [address, count]) => accept(address, count.parse().unwrap()),
         ("hold", []) => hold(),
+        ("receive", [address]) => sitters::receive(address),
+        ("send", [address]) => sitters::send(address),
+        ("sit", [what]) => sitters::sit(what, ""),
+        ("sit", [what, address]) => sitters::sit(what, address),
         ("poll-often", []) => poll_often(),
         ("posix", []) => posix(),
         ("spin", []) => spin(),
@@ -27,11 +34,14 @@ pub fn play(role: &str, arguments: &[&str]) -> bool {
     true
 }
 
-fn accept(address: &str) {
+fn accept(address: &str, count: usize) {
     let listener = TcpListener::bind(address).unwrap();
     println!("listening");
-    let _client = listener.accept().unwrap();
-    println!("accepted");
+    let mut clients = Vec::new();
+    while clients.len() < count {
+        clients.push(listener.accept().unwrap());
+        println!("accepted");
+    }
     nix::unistd::pause();
 }
 
@@ -87,9 +97,10 @@ fn spin() {
 }
 
 fn zombie() {
-    let child = Command::new("/bin/true").spawn().unwrap();
+    let mut child = Command::new("/bin/true").spawn().unwrap();
     println!("child {}", child.id());
     nix::unistd::pause();
+    child.wait().unwrap();
 }
 
 fn checked(result: i64) -> i32 {
