@@ -27,12 +27,10 @@ main() {
     handshake_at_once
     byteorder
     backlog
-    # time_wait
     accept
     time_wait
-    # accept
     # oob
-    # fork_exec
+    fork_exec
     zombies
     # pipe_ipc
     # sysv_sem
@@ -154,7 +152,20 @@ accept() {
 
 ## oob
 
-## fork_exec
+fork_exec() {
+    run fork_exec --text
+    without_stderr > $processes/fork_exec.txt
+    run fork_exec --text -- 'ls /proc/self/fd'
+    cp "$said" $processes/fork_exec-descriptors.txt
+    run fork_exec --text -- nosuch 'env nosuch'
+    without_stderr > $processes/fork_exec-127.txt
+}
+
+# When a line on standard error comes to light beside one on standard output is
+# chance.
+without_stderr() {
+    sed '/ prints: .*\(No such file\|Permission denied\)/d' "$said"
+}
 
 zombies() {
     run zombies --text -- 3

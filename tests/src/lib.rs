@@ -88,7 +88,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
     // oob
-    // fork_exec
+    &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,
     // sysv_sem
@@ -102,8 +102,8 @@ pub static GRADERS: &[&Grader] = &[
 ];
 
 /// What every program with graders in it does first, before any thread: plays
-/// a scenario or a wrong program's part, if this process was started for that, and settles how
-/// snapshots are compared.
+/// a scenario or a wrong program's part, if this process was started for that,
+/// and settles how snapshots are compared.
 pub fn first_of_all() {
     perform::play_if_asked();
     generated::act_if_asked();
