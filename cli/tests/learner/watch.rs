@@ -240,19 +240,25 @@ fn a_file_without_text_is_graded_too() {
     watch.kill(Signal::SIGINT);
 }
 
-/// inotify(7): EMFILE, the user's limit of instances.
+/// inotify(7): EMFILE, the user's limit of instances; ENOSPC, of watches.
 #[test]
 fn without_inotify_it_says_why_and_looks_by_itself() {
     let copy = Checkout::fresh();
-    let filter = Filter::new().refuse(libc::SYS_inotify_init1, libc::EMFILE);
-    let mut command: Command = copy.command(&["watch"]);
-    // SAFETY: `load` is async-signal-safe.
-    unsafe { command.pre_exec(move || Ok(filter.load()?)) };
-    let mut watch = Running::start(command);
-    watch.wait_line("inotify_init1: Too many open files");
-    watch.wait_line("cure: sudo sysctl fs.inotify.max_user_instances=");
-    watch.wait_line("write   labs/");
-    copy.write(BACKLOG, "fn main() { let half = ; }\n");
-    watch.wait_line("cause: does-not-compile");
-    watch.kill(Signal::SIGINT);
+    for (call, errno, limit) in [
+        (libc::SYS_inotify_init1, libc::EMFILE, "max_user_instances"),
+        (libc::SYS_inotify_add_watch, libc::ENOSPC, "max_user_watches"),
+    ] {
+        copy.write(BACKLOG, "// nothing yet\n");
+        let filter = Filter::new().refuse(call, errno);
+        let mut command: Command = copy.command(&["watch", "backlog"]);
+        // SAFETY: `load` is async-signal-safe.
+        unsafe { command.pre_exec(move || Ok(filter.load()?)) };
+        let mut watch = Running::start(command);
+        watch.wait_line("note: inotify_");
+        watch.wait_line(&format!("cure: sudo sysctl fs.inotify.{limit}="));
+        watch.wait_line("cause: does-not-compile");
+        copy.write(BACKLOG, "fn main() {}\n");
+        watch.wait_line("cause: silent");
+        watch.kill(Signal::SIGINT);
+    }
 }
