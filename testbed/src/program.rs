@@ -179,6 +179,8 @@ impl Launch {
             !geteuid().is_root() && crate::kernel_version() >= (5, 14);
         sys::pre_exec(&mut command, move || {
             sys::new_session();
+            // What whoever runs us has left open is not the program's.
+            sys::close_the_rest_on_exec();
             sys::limit(libc::RLIMIT_CORE, 0);
             sys::limit(libc::RLIMIT_AS, MOST_MEMORY);
             sys::limit(libc::RLIMIT_FSIZE, LARGEST_FILE);
