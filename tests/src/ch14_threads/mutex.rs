@@ -128,6 +128,15 @@ fn drive(
     calls: &Calls,
     sight: &mut Sight,
 ) -> Result<(), Halt> {
+    // Before it begins a program sleeps as well.
+    let begun = stage.patiently(|stage, glance| {
+        let begun = calls.wait_count(YIELD, 1, glance)
+            || stage.program(program).has_closed_its_output();
+        Ok(begun.then_some(()))
+    })?;
+    if begun.is_none() {
+        return Err(Halt::Missed(format!("waited for a call of {YIELD}")));
+    }
     let mut slow = None;
     for step in 1..=MOST_STEPS {
         all_sleep(stage, program, sight)?;

@@ -76,7 +76,8 @@ fn play(stage: &mut Stage, program: Role, workers: usize) -> Result<(), Halt> {
         Ok((threads.len() <= 2).then_some(()))
     })?;
     look(stage, program, "at the end")?;
-    let ended = stage.program(program).has_closed_its_output();
+    let threads = stage.program(program).threads()?;
+    let ended = threads.iter().all(|thread| thread.state == 'Z');
     stage.fact("ended before its input", ended);
     stage.step(KONGMING, "end of the program's input")?;
     stage.close_stdin(program);
