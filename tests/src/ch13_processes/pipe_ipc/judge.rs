@@ -110,16 +110,17 @@ fn judge_end(performance: &Performance, judge: &mut Judge) {
     } else {
         return;
     };
-    let list = |numbers: &[usize]| match numbers {
-        [] => "none".to_string(),
-        some => {
-            let some: Vec<String> = some.iter().map(usize::to_string).collect();
-            some.join(", ")
+    let list = |numbers: &[usize]| {
+        let some: Vec<String> = numbers.iter().map(usize::to_string).collect();
+        match numbers {
+            [] => "nothing".to_string(),
+            [one] => format!("pipe {one}"),
+            _ => format!("pipes {}", some.join(" and ")),
         }
     };
     let open = holders.iter().map(|Holder { name, reads, writes }| {
         let (reads, writes) = (list(reads), list(writes));
-        format!("\n{name} has open: to read, pipe {reads}; to write, {writes}")
+        format!("\n{name}: can read from {reads}, and write to {writes}")
     });
     let evidence = format!(
         "all of them sleep, and nothing will wake them{}",
