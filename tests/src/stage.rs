@@ -27,6 +27,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// When every program has slept for so long and nothing at all has happened,
 /// nothing will: longer than the kernel's first retransmission takes.
 const STUCK: Duration = Duration::from_secs(2);
+/// The same for what a right program has done long before.
+const QUIET: Duration = Duration::from_secs(1);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long a program is watched that has nothing to do: one that looks every
@@ -338,6 +340,14 @@ impl Stage {
     /// patience ends, or nothing will ever happen again.
     pub fn patiently<T>(
         &mut self,
+        look: impl FnMut(&mut Stage, Duration) -> Result<Option<T>, Halt>,
+    ) -> Result<Option<T>, Halt> {
+        self.until_quiet_for(STUCK, look)
+    }
+
+    fn until_quiet_for<T>(
+        &mut self,
+        quiet: Duration,
         mut look: impl FnMut(&mut Stage, Duration) -> Result<Option<T>, Halt>,
     ) -> Result<Option<T>, Halt> {
         let mut happened = self.net.happened();
@@ -351,7 +361,7 @@ impl Stage {
             if now != happened || self.story || !self.all_sleep()? {
                 (happened, quiet_since) = (now, Instant::now());
             }
-            let stuck = quiet_since.elapsed() >= STUCK;
+            let stuck = quiet_since.elapsed() >= quiet;
             if stuck || self.left() == Duration::ZERO {
                 return Ok(None);
             }
@@ -367,11 +377,14 @@ impl Stage {
         Ok(true)
     }
 
-    /// The same, but for less than the scenario's patience, and with an answer
-    /// instead of an end: for what a wrong program will not do.
+    /// The same for less long, and with an answer instead of an end: for what a
+    /// wrong program will not do.
     pub fn soon(&mut self, what: &str, count: usize) -> Result<bool, Halt> {
-        let limit = self.left().min(FAREWELL * self.slack);
-        Ok(self.net.wait_frames(what, count, limit)?)
+        let seen = self.until_quiet_for(QUIET, |stage, glance| {
+            let seen = stage.net.wait_frames(what, count, glance)?;
+            Ok(seen.then_some(()))
+        })?;
+        Ok(seen.is_some())
     }
 
     /// Looks at a host's sockets until they are so, or for a little while.
@@ -380,9 +393,14 @@ impl Stage {
         host: &str,
         done: impl Fn(&[TcpSocket]) -> bool,
     ) -> Result<Vec<TcpSocket>, Halt> {
-        let limit = self.left().min(FAREWELL * self.slack);
-        let (Ok(last) | Err(last)) =
-            self.net.wait_sockets(host, limit, done)?;
+        let mut last = Vec::new();
+        self.until_quiet_for(QUIET, |stage, glance| {
+            let looked = stage.net.wait_sockets(host, glance, &done)?;
+            let found = looked.is_ok().then_some(());
+            let (Ok(sockets) | Err(sockets)) = looked;
+            last = sockets;
+            Ok(found)
+        })?;
         Ok(last)
     }
 
