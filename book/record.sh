@@ -32,7 +32,7 @@ main() {
     # oob
     fork_exec
     zombies
-    # pipe_ipc
+    pipe_ipc
     # sysv_sem
     # shared_memory
     # message_queue
@@ -182,7 +182,19 @@ zombies() {
     done
 }
 
-## pipe_ipc
+pipe_ipc() {
+    for take in gone collect; do
+        run pipe_ipc --take $take
+        output > $processes/pipe_ipc-$take.txt
+    done
+    run pipe_ipc --take filter -- 3 5 hello
+    output > $processes/pipe_ipc-filter.txt
+    for mistake in filter_keeps_its_writer writes_all_then_reads \
+        sender_keeps_the_reader two_writes writes_through_a_buffer; do
+        refused pipe_ipc ch13_processes/pipe_ipc/$mistake.rs \
+            > $processes/pipe_ipc-$mistake.txt
+    done
+}
 
 ## sysv_sem
 

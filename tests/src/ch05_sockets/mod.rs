@@ -5,4 +5,4 @@ pub mod backlog;
 pub mod byteorder;
 // oob
 
-mod peer;
+pub mod peer;
