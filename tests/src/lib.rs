@@ -84,7 +84,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
-    // oob
+    &ch05_sockets::oob::GRADER,
     // fork_exec
     // zombies
     // pipe_ipc
