@@ -7,7 +7,7 @@
 
 mod judge;
 
-use testbed::Profile;
+use testbed::{Profile, TcpSocket};
 
 use super::peer::Peer;
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
@@ -181,13 +181,22 @@ impl Sender {
         stage.frames("data from ernest-laptop", self.pieces.len())
     }
 
-    /// Waits until nothing has been read of what has been sent.
+    /// Waits until all is in the receiver's buffer, and nothing has been read.
     fn all_is_there(&self, stage: &mut Stage) -> Result<(), Halt> {
         let (name, bytes) = (self.peer.name, self.bytes as u32);
-        stage.sockets(KONGMING, "all bytes in the buffer", |sockets| {
+        let unread = |sockets: &[TcpSocket]| {
             let end = sockets.iter().find(|socket| socket.peer == name);
-            end.is_some_and(|end| end.receive_queue == bytes)
-        })?;
-        Ok(())
+            end.map_or(0, |end| end.receive_queue)
+        };
+        let sockets =
+            stage.sockets_soon(KONGMING, |found| unread(found) == bytes)?;
+        let unread = unread(&sockets);
+        stage.fact("unread", (bytes, unread));
+        match unread == bytes {
+            true => Ok(()),
+            false => Err(Halt::Missed(format!(
+                "waited for {bytes} bytes in the buffer, had {unread}"
+            ))),
+        }
     }
 }

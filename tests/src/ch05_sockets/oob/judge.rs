@@ -31,6 +31,7 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     if !begun {
         return; // Nothing was done that could be judged.
     }
+    judge_waiting(performance, judge);
     let pieces = pieces(performance);
     match performance.take.as_str() {
         "recv" => judge_recv(performance, &pieces, judge),
@@ -71,6 +72,20 @@ fn compare(
         &format!("{program} prints what the stub asks for"),
         expected == printed,
         side_by_side(expected, &printed),
+    );
+}
+
+fn judge_waiting(performance: &Performance, judge: &mut Judge) {
+    let unread = performance.facts.get("unread").cloned().unwrap_or_default();
+    let Ok((sent, unread)) = serde_json::from_value::<(u32, u32)>(unread)
+    else {
+        return; // It did not get so far.
+    };
+    judge.check(
+        "does-not-wait",
+        "nothing is read before Enter",
+        sent == unread,
+        format!("of {sent} bytes {unread} were still to be read"),
     );
 }
 
