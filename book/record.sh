@@ -28,6 +28,9 @@ main() {
     byteorder
     backlog
     accept
+    oob
+    # fork_exec
+    # zombies
     time_wait
     # oob
     fork_exec
@@ -150,7 +153,26 @@ accept() {
     echo "$room find room" > $sockets/accept-full-20.txt
 }
 
-## oob
+oob() {
+    run oob --text -- 'data 123' 'urgent abc' 'data 123'
+    sed '/ prints: /d' "$said" > $sockets/oob.txt
+    run oob -- 'data 123' 'urgent abc' 'data 123'
+    output_of sender > $sockets/oob-sender.txt
+    output_of receiver > $sockets/oob-receiver.txt
+    run oob --profile book
+    output > $sockets/oob-inline.txt
+    run oob -- 'data 12' 'urgent ab' 'data 34' 'urgent cd' 'data 56'
+    output_of receiver > $sockets/oob-overwritten.txt
+    run oob -- 'urgent a' 'urgent b' 'data 56'
+    output_of receiver > $sockets/oob-overwritten-first.txt
+    run oob --rule 'drop data from ernest-laptop' \
+        -- 'data 123' 'urgent abc' 'data 123'
+    timeline | sed -n '/is told: data 123/,/FIN/p' | sed '$d' \
+        > $sockets/oob-again.txt
+    run oob --rule 'delay 300ms every ack from Kongming20' \
+        -- 'data 123' 'urgent abc' 'data 123'
+    timeline | sed -n '/ bytes/p; /ACK ack 7 /p' > $sockets/oob-pending.txt
+}
 
 fork_exec() {
     run fork_exec --text
@@ -274,6 +296,9 @@ output() {
     sed -n 's/.*| //p' "$said"
 }
 
+# What one of several programs printed.
+output_of() {
+    sed -n "s/^[^ ]* $1 .*| //p" "$said"
 # What a panicking program prints besides its message, and empty lines.
 without_advice() {
     sed '/RUST_BACKTRACE/d; /^$/d'

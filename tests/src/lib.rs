@@ -87,6 +87,10 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
+    &ch05_sockets::oob::GRADER,
+    // fork_exec
+    // zombies
+    // pipe_ipc
     // oob
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
