@@ -91,7 +91,7 @@ pub static GRADERS: &[&Grader] = &[
     // sysv_sem
     // shared_memory
     // message_queue
-    // pass_fd
+    &ch13_processes::pass_fd::GRADER,
     // threads
     // mutex
     // condvar

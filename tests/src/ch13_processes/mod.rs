@@ -6,4 +6,4 @@
 // sysv_sem
 // shared_memory
 // message_queue
-// pass_fd
+pub mod pass_fd;
