@@ -1,9 +1,12 @@
 //! Chapter 13: processes.
 
-// fork_exec
-// zombies
-// pipe_ipc
+pub mod fork_exec;
+pub mod pipe_ipc;
+pub mod zombies;
 // sysv_sem
 // shared_memory
 // message_queue
 pub mod pass_fd;
+// pass_fd
+
+mod client;
