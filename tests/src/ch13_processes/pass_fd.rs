@@ -55,6 +55,16 @@ struct Held {
     offset: Option<u64>,
 }
 
+impl Held {
+    /// The offset, as the trace has it.
+    fn told(&self) -> String {
+        match self.offset {
+            Some(offset) => offset.to_string(),
+            None => "none".to_string(),
+        }
+    }
+}
+
 fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     let (name, file) = (stage.draw.letters(8), stage.draw.letters(6));
     let content = stage.draw.letters(40);
@@ -119,16 +129,22 @@ fn read_by_turns(
         if at + 1 == turns.len() {
             stage.close_stdin(sender);
             stage.end(sender)?;
+            stage.step(KONGMING, "the sender has ended")?;
         }
         let count = stage.draw.count(3..=9);
         counts.push(count);
         stage.fact("counts", &counts);
+        let who = stage.program(role).name();
+        stage.step(KONGMING, format!("the {who} is to read {count} bytes"))?;
         stage.send(role, &count.to_string());
         stage.line(role, "read ")?;
         let mut both = Vec::new();
         for (role, number) in roles.into_iter().zip(numbers) {
             both.push(held(stage, role, number, file)?);
         }
+        let told: Vec<String> = both.iter().map(Held::told).collect();
+        let told = told.join(", in the receiver ");
+        stage.step(KONGMING, format!("offset in the sender {told}"))?;
         stage.fact(&format!("after {at}"), both);
     }
     stage.close_stdin(receiver);
@@ -327,10 +343,7 @@ fn judge_turns(performance: &Performance, judge: &mut Judge) {
         let both: Vec<Held> = fact(performance, &format!("after {at}"));
         let offsets: Vec<Option<u64>> =
             both.iter().filter(|one| one.right).map(|h| h.offset).collect();
-        let told = offsets.iter().map(|offset| match offset {
-            Some(offset) => offset.to_string(),
-            None => "none".to_string(),
-        });
+        let told = both.iter().filter(|one| one.right).map(Held::told);
         let told = told.collect::<Vec<_>>().join(" and ");
         let evidence =
             format!("{sum} bytes were to be read by then; the offsets: {told}");
