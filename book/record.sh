@@ -39,7 +39,7 @@ main() {
     # sysv_sem
     # shared_memory
     # message_queue
-    # pass_fd
+    pass_fd
     threads
     mutex
     # condvar
@@ -122,12 +122,11 @@ time_wait() {
     run time_wait --rule 'drop fin from ernest-laptop'
     timeline | without_arp | sed -n '1p; / Enter /,/TIME-WAIT has/p' \
         | awk '{ print } /TIME-WAIT has/ { exit }' > $tcp/time_wait-lost-fin.txt
-    mistake ch03_tcp time_wait no_reuse
-    sed -n '/^ *server 2, while/,/^ *a socket of/p' "$said" \
-        | sed 's/^ *//; /^$/d' > $tcp/time_wait-in-use.txt
-    mistake ch03_tcp time_wait linger_zero
-    sed -n '/^ *ernest-laptop  *Kongming20/,/ RST /p' "$said" \
-        | sed 's/^ *//' > $tcp/time_wait-linger.txt
+    wrong=tests/mutants/ch03_tcp/time_wait
+    refused time_wait $wrong/no_reuse.rs \
+        | evidence > $tcp/time_wait-in-use.txt
+    refused time_wait $wrong/linger_zero.rs \
+        | evidence > $tcp/time_wait-linger.txt
 }
 
 accept() {
@@ -199,7 +198,7 @@ zombies() {
     sed -n '/SIGCONT/,/client 13 connects/p' "$said" | sed '$d' \
         > $processes/zombies-twelve.txt
     for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
-        refused zombies ch13_processes/zombies/$mistake.rs \
+        refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
             > $processes/zombies-$mistake.txt
     done
 }
@@ -224,7 +223,16 @@ pipe_ipc() {
 
 ## message_queue
 
-## pass_fd
+pass_fd() {
+    run pass_fd --text
+    sed '1d; s/^Kongming20 prints: /    /; s/^\[Kongming20: \(.*\)\]$/\1/' \
+        "$said" > $processes/pass_fd.txt
+    for name in number_as_bytes opens_by_path small_control_buffer reads_ahead
+    do
+        refused pass_fd tests/mutants/ch13_processes/pass_fd/$name.rs \
+            | evidence > $processes/pass_fd-$name.txt
+    done
+}
 
 threads() {
     run threads -- 327680 10,20,30 7,x,9 1,2
@@ -284,6 +292,19 @@ mistake() {
     $lab check "$2" --seed 1 --file "tests/mutants/$1/$2/$3.rs" > "$said" \
         || status=$?
     test $status -eq 1
+# The first check that a wrong program does not pass, with its evidence: refused
+# LAB FILE.
+refused() {
+    status=0
+    $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
+    test $status -eq 1
+    awk '/^  (NOT|ok|cause)/ { if (shown) exit } /^  NOT/ { shown = 1 }
+        shown' "$said"
+}
+
+# The evidence alone.
+evidence() {
+    sed '1d; s/^        //; /^ *$/d'
 }
 
 # The figure with its clock, without what stands before and after it.

@@ -98,6 +98,9 @@ pub static GRADERS: &[&Grader] = &[
     // sysv_sem
     // shared_memory
     // message_queue
+    &ch13_processes::pass_fd::GRADER,
+    // threads
+    // mutex
     // pass_fd
     &ch14_threads::threads::GRADER,
     &ch14_threads::mutex::GRADER,

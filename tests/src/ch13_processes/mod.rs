@@ -6,6 +6,7 @@ pub mod zombies;
 // sysv_sem
 // shared_memory
 // message_queue
+pub mod pass_fd;
 // pass_fd
 
 mod client;
