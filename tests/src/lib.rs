@@ -90,7 +90,7 @@ pub static GRADERS: &[&Grader] = &[
     // pipe_ipc
     // sysv_sem
     // shared_memory
-    // message_queue
+    &ch13_processes::message_queue::GRADER,
     // pass_fd
     // threads
     // mutex

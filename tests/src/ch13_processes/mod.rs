@@ -5,5 +5,5 @@ pub mod fork_exec;
 // pipe_ipc
 // sysv_sem
 // shared_memory
-// message_queue
+pub mod message_queue;
 // pass_fd
