@@ -15,6 +15,7 @@ use serde::Serialize;
 use testbed::Backend;
 
 use crate::check::grade_all;
+use crate::names::LabName;
 use crate::run::On;
 use crate::style;
 
@@ -26,6 +27,7 @@ const RECORDED_SEED: u64 = 1;
 #[derive(Args)]
 pub struct Verify {
     /// The labs' names; without any, every lab
+    #[arg(value_parser = LabName, hide_possible_values = true)]
     labs: Vec<String>,
     /// Judge everything so many times
     #[arg(long, default_value_t = 1)]
@@ -87,7 +89,7 @@ impl Verify {
         for round in 0..self.repeat.max(1) {
             let seed = (round == 0).then_some(RECORDED_SEED);
             let backend = self.on.map(Backend::from);
-            let options = Options { seed, backend };
+            let options = Options { seed, backend, ..Options::default() };
             let round = grade_all(&subjects, &options, |task, verdict| {
                 let (lab, subject) = task;
                 let wrong = !as_it_should(lab, subject, verdict)?;
@@ -240,9 +242,15 @@ fn look_alikes(subjects: &[(Lab, Subject)], verdicts: &[Verdict]) -> usize {
         .count()
 }
 
+/// Do both print the same lines? Those of two threads, or of two processes,
+/// come in any order.
 fn same_words(one: &Verdict, other: &Verdict) -> bool {
     let words = |verdict: &Verdict| -> Vec<Vec<String>> {
-        verdict.scripts.iter().map(|script| script.lines.clone()).collect()
+        let scripts = verdict.scripts.iter();
+        let mut words: Vec<Vec<String>> =
+            scripts.map(|script| script.lines.clone()).collect();
+        words.iter_mut().for_each(|lines| lines.sort());
+        words
     };
     words(one) == words(other)
 }

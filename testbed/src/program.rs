@@ -23,6 +23,7 @@ use crate::recorder::Recorder;
 use crate::room::{Place, Room};
 use crate::sessions;
 use crate::sys;
+use crate::threads::{self, ThreadInfo};
 use crate::trace::{Line, Stream};
 
 /// The longest line that is kept in one piece.
@@ -178,7 +179,8 @@ impl Launch {
             !geteuid().is_root() && crate::kernel_version() >= (5, 14);
         sys::pre_exec(&mut command, move || {
             sys::new_session();
-            sys::keep_the_standard_streams();
+            // What whoever runs us has left open is not the program's.
+            sys::close_the_rest_on_exec();
             sys::limit(libc::RLIMIT_CORE, 0);
             sys::limit(libc::RLIMIT_AS, MOST_MEMORY);
             sys::limit(libc::RLIMIT_FSIZE, LARGEST_FILE);
@@ -478,6 +480,11 @@ impl Program {
         std::thread::sleep(window);
         let (after, window) = (self.processes()?, start.elapsed());
         Ok(Rest::between(&before, &after, window))
+    }
+
+    /// The threads of its first process.
+    pub fn threads(&self) -> Result<Vec<ThreadInfo>> {
+        threads::of_process(self.pid())
     }
 
     /// Ends it at once.

@@ -59,13 +59,12 @@ pub(crate) fn close_everything() {
     unsafe { libc::syscall(libc::SYS_close_range, 0, c_int::MAX, 0) };
 }
 
-/// `close_range(2)` with CLOSE_RANGE_CLOEXEC: of all descriptors the next
-/// program gets 0, 1 and 2. Whoever started this run may have left others open;
-/// on kernels before 5.11 they stay so. Async-signal-safe.
-pub(crate) fn keep_the_standard_streams() {
-    const CLOEXEC: c_uint = 4;
-    // SAFETY: passes no pointers, and closes nothing before exec.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, c_int::MAX, CLOEXEC) };
+/// `close_range(2)` of every descriptor but the standard streams, to happen at
+/// execve(2): since Linux 5.11, before that they stay. Async-signal-safe.
+pub(crate) fn close_the_rest_on_exec() {
+    let flag = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: passes no pointers, and closes nothing that is still in use.
+    unsafe { libc::syscall(libc::SYS_close_range, 3, c_int::MAX, flag) };
 }
 
 /// The first thing the first process of a host does, between fork and its
