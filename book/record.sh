@@ -35,7 +35,7 @@ main() {
     # pipe_ipc
     # sysv_sem
     # shared_memory
-    # message_queue
+    message_queue
     # pass_fd
     threads
     mutex
@@ -188,7 +188,18 @@ zombies() {
 
 ## shared_memory
 
-## message_queue
+message_queue() {
+    run message_queue --text --take sysv
+    cp "$said" $processes/message_queue-sysv.txt
+    run message_queue --text --take posix
+    cp "$said" $processes/message_queue-posix.txt
+    run message_queue --text --take sysv -- 'send 5 five' 'send 3 three' \
+        'send 9 nine' 'receive -9' 'receive -9' 'receive -9'
+    cp "$said" $processes/message_queue-negative.txt
+    run message_queue --text --take sysv -- 'send 1 abcdefgh' \
+        'send 1 abcdefgh' 'send 1 abcdefgh' 'send 1 abcdefg' 'send 1 ab' 'send 1 a'
+    cp "$said" $processes/message_queue-bytes.txt
+}
 
 ## pass_fd
 

@@ -53,7 +53,8 @@ fn system_v(key: c_int, bytes: c_long) -> anyhow::Result<()> {
 
 fn posix(name: &str, messages: i64) -> anyhow::Result<()> {
     // 1. Make a queue of this name, which no queue has yet, for `messages`
-    //    messages of LONGEST bytes. Print `queue NAME of MESSAGES messages`.
+    //    messages of LONGEST bytes; nix's `mq_open` cannot make one without the
+    //    attributes. Print `queue NAME of MESSAGES messages`.
     // 2. Read orders from standard input, until its end.
     //    `send PRIORITY TEXT`, `receive`: print the same lines as above, with
     //    the priority in the place of the type.
