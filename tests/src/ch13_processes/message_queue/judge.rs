@@ -97,7 +97,8 @@ fn judge_first(performance: &Performance, judge: &mut Judge) {
     else {
         return;
     };
-    let cause = match queue.bytes > LENGTH as u64 {
+    let type_and_text = (size_of::<i64>() + LENGTH) as u64;
+    let cause = match queue.bytes == type_and_text {
         true => "length-with-type",
         false => "wrong-length",
     };
