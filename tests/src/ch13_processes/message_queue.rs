@@ -312,6 +312,8 @@ impl Play<'_> {
             return Err(Halt::Missed("waited for mq_notify again".into()));
         }
         self.stage.step(KONGMING, "mq_notify is held at its entry")?;
+        let held = queues(self.stage)?;
+        self.stage.fact("held", held);
         self.mq_put(name, second.0, second.1)?;
         calls.let_go("mq_notify");
         self.stage.step(KONGMING, "mq_notify goes on")?;

@@ -146,6 +146,7 @@ fn purpose(lesson: Lesson) -> &'static str {
 fn turn_cause(turn: &Turn) -> &'static str {
     let got = turn.got.as_deref().unwrap_or_default();
     match turn.lesson {
+        Lesson::Send if got == "full" => "wrong-length",
         Lesson::Full if turn.waits => "blocks-when-full",
         Lesson::Full if got.starts_with("sent ") => "limit-not-set",
         Lesson::Empty if turn.waits => "blocks-when-empty",
@@ -197,15 +198,22 @@ fn judge_listening(performance: &Performance, judge: &mut Judge) {
         format!("no second mq_notify(3); it printed\n{}", after.join("\n")),
     );
     let Some(missed) = performance.facts.get("missed") else { return };
+    let held: Vec<Queue> = fact(performance, "held");
+    let (cause, why) = match held.first() {
+        Some(queue) if queue.messages > 0 => (
+            "not-emptied",
+            "it registered with a message in the queue, and left one there",
+        ),
+        _ => (
+            "registers-late",
+            "the message came to an empty queue while nobody was registered",
+        ),
+    };
     judge.check(
-        "registers-late",
+        cause,
         "a message that comes just before the registration is received too",
         missed == false,
-        format!(
-            "the message came to an empty queue while nobody was registered; \
-             it printed\n{}",
-            after.join("\n")
-        ),
+        format!("{why}; it printed\n{}", after.join("\n")),
     );
 }
 
