@@ -40,6 +40,8 @@ main() {
     # shared_memory
     # message_queue
     pass_fd
+    message_queue
+    # pass_fd
     threads
     mutex
     # condvar
@@ -199,6 +201,7 @@ zombies() {
         > $processes/zombies-twelve.txt
     for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
         refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
+        refused zombies "tests/mutants/ch13_processes/zombies/$mistake.rs" \
             > $processes/zombies-$mistake.txt
     done
 }
@@ -221,7 +224,18 @@ pipe_ipc() {
 
 ## shared_memory
 
-## message_queue
+message_queue() {
+    run message_queue --text --take sysv
+    cp "$said" $processes/message_queue-sysv.txt
+    run message_queue --text --take posix
+    cp "$said" $processes/message_queue-posix.txt
+    run message_queue --text --take sysv -- 'send 5 five' 'send 3 three' \
+        'send 9 nine' 'receive -9' 'receive -9' 'receive -9'
+    cp "$said" $processes/message_queue-negative.txt
+    run message_queue --text --take sysv -- 'send 1 abcdefgh' \
+        'send 1 abcdefgh' 'send 1 abcdefgh' 'send 1 abcdefg' 'send 1 ab' 'send 1 a'
+    cp "$said" $processes/message_queue-bytes.txt
+}
 
 pass_fd() {
     run pass_fd --text
@@ -284,6 +298,13 @@ refused() {
     $lab check "$1" --seed 1 --file "tests/mutants/$2" > "$said" || status=$?
     test $status -eq 1
     sed -n '/^  NOT /,$p' "$said" | sed '2,${/^  [a-zN]/,$d}'
+# The first check that a wrong program does not pass: refused LAB FILE.
+refused() {
+    status=0
+    $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
+    test $status -eq 1
+    awk '/^  (NOT|ok|cause)/ { if (shown) exit } /^  NOT/ { shown = 1 }
+        shown' "$said"
 }
 
 # What the grader says of a known mistake: mistake CHAPTER LAB NAME.

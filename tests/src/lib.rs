@@ -101,6 +101,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch13_processes::pass_fd::GRADER,
     // threads
     // mutex
+    &ch13_processes::message_queue::GRADER,
     // pass_fd
     &ch14_threads::threads::GRADER,
     &ch14_threads::mutex::GRADER,

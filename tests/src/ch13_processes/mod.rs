@@ -7,6 +7,7 @@ pub mod zombies;
 // shared_memory
 // message_queue
 pub mod pass_fd;
+pub mod message_queue;
 // pass_fd
 
 mod client;
