@@ -88,7 +88,7 @@ pub static GRADERS: &[&Grader] = &[
     // fork_exec
     // zombies
     // pipe_ipc
-    // sysv_sem
+    &ch13_processes::sysv_sem::GRADER,
     // shared_memory
     // message_queue
     // pass_fd

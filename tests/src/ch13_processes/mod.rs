@@ -3,7 +3,7 @@
 // fork_exec
 // zombies
 // pipe_ipc
-// sysv_sem
+pub mod sysv_sem;
 // shared_memory
 // message_queue
 // pass_fd
