@@ -1,6 +1,7 @@
 //! `lab verify`: the graders themselves are graded.
 
 use std::process::ExitCode;
+use std::time::Instant;
 
 use clap::Args;
 use graders::catalogue::{self, Lab, root};
@@ -14,6 +15,7 @@ use serde::Serialize;
 use testbed::Backend;
 
 use crate::check::grade_all;
+use crate::names::LabName;
 use crate::run::On;
 use crate::style;
 
@@ -25,6 +27,7 @@ const RECORDED_SEED: u64 = 1;
 #[derive(Args)]
 pub struct Verify {
     /// The labs' names; without any, every lab
+    #[arg(value_parser = LabName, hide_possible_values = true)]
     labs: Vec<String>,
     /// Judge everything so many times
     #[arg(long, default_value_t = 1)]
@@ -32,7 +35,7 @@ pub struct Verify {
     /// As JSON: {"summary":{"labs","solutions_passed","stubs_not_started",
     /// "mutants","generated_mutants","mutants_refused","mutants_right_cause",
     /// "alternatives","alternatives_accepted","look_alikes",
-    /// "evidence_differs","flaky"},"results":[as in check]}
+    /// "evidence_differs","flaky","seconds"},"results":[as in check]}
     #[arg(long)]
     json: bool,
     /// The backend that carries the frames, and no other
@@ -41,7 +44,7 @@ pub struct Verify {
 }
 
 /// What was found, each subject counted once, as it did at its worst.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Default, PartialEq, Serialize)]
 struct Summary {
     labs: usize,
     solutions_passed: usize,
@@ -59,6 +62,8 @@ struct Summary {
     evidence_differs: usize,
     /// Subjects with different verdicts or causes in different repeats.
     flaky: usize,
+    /// What it all took, without the build.
+    seconds: f64,
 }
 
 impl Summary {
@@ -79,11 +84,12 @@ impl Verify {
         let labs = catalogue::find(&self.labs)?;
         let subjects = subjects(&labs)?;
         build_course()?;
+        let start = Instant::now();
         let mut verdicts = Vec::new();
         for round in 0..self.repeat.max(1) {
             let seed = (round == 0).then_some(RECORDED_SEED);
             let backend = self.on.map(Backend::from);
-            let options = Options { seed, backend };
+            let options = Options { seed, backend, ..Options::default() };
             let round = grade_all(&subjects, &options, |task, verdict| {
                 let (lab, subject) = task;
                 let wrong = !as_it_should(lab, subject, verdict)?;
@@ -97,6 +103,7 @@ impl Verify {
         let mut summary = summarise(&labs, &subjects, &verdicts)?;
         let first = &verdicts[..subjects.len()];
         summary.look_alikes = look_alikes(&subjects, first);
+        summary.seconds = start.elapsed().as_secs_f64();
         for (lab, difference) in evidence(&labs, &subjects, first) {
             summary.evidence_differs += 1;
             eprintln!("{lab}: not refused as recorded\n{difference}");
@@ -235,9 +242,15 @@ fn look_alikes(subjects: &[(Lab, Subject)], verdicts: &[Verdict]) -> usize {
         .count()
 }
 
+/// Do both print the same lines? Those of two threads, or of two processes,
+/// come in any order.
 fn same_words(one: &Verdict, other: &Verdict) -> bool {
     let words = |verdict: &Verdict| -> Vec<Vec<String>> {
-        verdict.scripts.iter().map(|script| script.lines.clone()).collect()
+        let scripts = verdict.scripts.iter();
+        let mut words: Vec<Vec<String>> =
+            scripts.map(|script| script.lines.clone()).collect();
+        words.iter_mut().for_each(|lines| lines.sort());
+        words
     };
     words(one) == words(other)
 }
@@ -288,7 +301,8 @@ fn print_line(lab: &Lab, subject: &Subject, verdict: &Verdict, wrong: bool) {
 
 fn print_summary(summary: &Summary, verdicts: usize) {
     println!();
-    println!("{verdicts} verdicts on {} labs", summary.labs);
+    let Summary { labs, seconds, .. } = summary;
+    println!("{verdicts} verdicts on {labs} labs in {seconds:.1} s");
     let labs = summary.labs;
     println!("solutions passed        {} of {labs}", summary.solutions_passed);
     println!("stubs not started       {} of {labs}", summary.stubs_not_started);

@@ -23,7 +23,7 @@ use crate::network::{Backend, HostSpec};
 use crate::profile::Profile;
 use crate::program::{Launch, Mourner, Program};
 use crate::recorder::Recorder;
-use crate::room::Room;
+use crate::room::{Room, Run};
 use crate::sockets::{Inspector, TcpSocket};
 use crate::trace::Trace;
 use crate::wire::Tap;
@@ -308,8 +308,16 @@ impl Host {
         everywhere: Option<Vec<TcpSocket>>,
     ) -> Result<Autopsy> {
         let this = fs::read_link("/proc/self").call("readlink /proc/self")?;
+        let mut processes = program.processes()?;
+        // The name of its file, which may be any, says less.
+        let file = processes.first().map(|first| first.name.clone());
+        for process in &mut processes {
+            if Some(&process.name) == file.as_ref() {
+                process.name = program.name().to_string();
+            }
+        }
         let world = World {
-            processes: program.processes()?,
+            processes,
             tables: self.tables()?,
             objects: self.ipc()?,
             addresses: self.addresses(),
@@ -441,7 +449,8 @@ fn become_host(
     // Now: once the host has its own /proc, this thread is not in it.
     let path = "/proc/thread-self/ns/net";
     let netns = fs::File::open(path).call(format!("open {path}"))?.into();
-    let proc = fs::File::open("/proc").call("open /proc")?;
+    let (proc, run) =
+        (fs::File::open("/proc").call("open /proc")?, Run::here());
     sethostname(name).call(format!("sethostname {name}"))?;
     write_etc(character)?;
     // Before there is an interface: it takes its settings from these.
@@ -453,7 +462,7 @@ fn become_host(
     }
     let pid = start_first_process()?;
     let first = sys::pidfd_open(pid.as_raw()).call("pidfd_open")?;
-    let room = Arc::new(Room::furnish(proc)?);
+    let room = Arc::new(Room::furnish(proc, run)?);
     netlink::set_up("lo", true)?;
     let taps = interfaces::start(spec, backend)?;
     let inspector = Inspector::open()?;

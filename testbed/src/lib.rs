@@ -28,8 +28,8 @@
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `sessions`, `calls`, `processes`,
-//! `descriptors`, `ipc`, `room`, `autopsy`, `program`, `host`, `interfaces`,
+//! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `processes`,
+//! `descriptors`, `autopsy`, `ipc`, `room`, `program`, `host`, `interfaces`,
 //! `network`, `running`, `internet`, `door`.
 
 mod autopsy;
@@ -57,6 +57,7 @@ mod sampler;
 mod sessions;
 mod sockets;
 mod sys;
+mod threads;
 pub mod trace;
 mod wire;
 
@@ -76,6 +77,7 @@ pub use profile::Profile;
 pub use program::{Exit, Launch, Program};
 pub use running::{Follower, Testbed};
 pub use sockets::{TcpSocket, TcpState, Timer, TimerKind};
+pub use threads::ThreadInfo;
 pub use trace::Trace;
 pub use wire::{Action, Armed, KINDS, Kind, Matcher, Rule, Wire};
 

@@ -34,8 +34,7 @@ const ROOM: &str = "size=64m,nr_inodes=4096,mode=1777";
 pub(crate) struct Room {
     /// The run's /proc: the host's own does not list the host's thread.
     proc: File,
-    /// Where the run was when it began.
-    directory: PathBuf,
+    run: Run,
     /// The namespace of the host's threads.
     open: OwnedFd,
     /// The one that programs get a copy of.
@@ -43,6 +42,27 @@ pub(crate) struct Room {
     scratch: Option<Mounted>,
     shm: Option<Mounted>,
     queues: Option<Mounted>,
+}
+
+/// Where the run itself is: what no program's mounts may cover.
+pub(crate) struct Run {
+    directory: PathBuf,
+    program: PathBuf,
+}
+
+impl Run {
+    /// Before the calling thread is on a host, whose /proc does not list it.
+    pub(crate) fn here() -> Run {
+        let here = std::env::current_dir().unwrap_or("/".into());
+        let program = std::env::current_exe().unwrap_or_else(|_| here.clone());
+        Run { directory: here, program }
+    }
+
+    /// Is this a directory without the run in it?
+    fn is_clear_of(&self, point: &Path) -> bool {
+        let ours = [&self.directory, &self.program];
+        point.is_dir() && !ours.into_iter().any(|path| is_in(path, point))
+    }
 }
 
 /// A mount, and a descriptor of its root: who is elsewhere can look into it.
@@ -62,11 +82,17 @@ pub(crate) struct Place {
 impl Room {
     /// Lays out the mounts of the host that the calling thread has become, once
     /// the host has its own /proc; `proc` is the one before.
-    pub(crate) fn furnish(proc: File) -> Result<Room> {
-        let directory = std::env::current_dir().unwrap_or("/".into());
-        let shm = mount_over(SHM, "tmpfs", Some(ROOM))?;
+    pub(crate) fn furnish(proc: File, run: Run) -> Result<Room> {
+        let free = |point: &str| run.is_clear_of(Path::new(point));
+        let shm = match free(SHM) {
+            true => Some(mount_over(SHM, "tmpfs", Some(ROOM))?),
+            false => None,
+        };
         // The kernel of a container may know no message queues.
-        let visible = mount_over(MQUEUE, "mqueue", None).ok().flatten();
+        let visible = match free(MQUEUE) {
+            true => mount_over(MQUEUE, "mqueue", None).ok(),
+            false => None,
+        };
         let open = own_namespace(&proc)?;
         unshare(CloneFlags::CLONE_NEWNS).call("unshare CLONE_NEWNS")?;
         sys::set_read_only("/", true).call("mount_setattr /")?;
@@ -74,17 +100,17 @@ impl Room {
             sys::set_read_only(&mounted.point, false)
                 .call(format!("mount_setattr {}", mounted.point.display()))?;
         }
-        let point = POINTS.into_iter().find(|point| is_free(point));
+        let point = POINTS.into_iter().find(|point| free(point));
         let queues = match (visible, point) {
             (None, Some(point)) => look_at_queues(point),
             (visible, _) => visible,
         };
         let scratch = match point {
-            Some(point) => mount_over(point, "tmpfs", Some(ROOM))?,
+            Some(point) => Some(mount_over(point, "tmpfs", Some(ROOM))?),
             None => None,
         };
         let closed = own_namespace(&proc)?;
-        let room = Room { proc, directory, open, closed, scratch, shm, queues };
+        let room = Room { proc, run, open, closed, scratch, shm, queues };
         room.leave()?;
         Ok(room)
     }
@@ -92,6 +118,8 @@ impl Room {
     /// Takes the calling thread to a new place for the program at `path`, which
     /// it is to fork there; [`Room::leave`] takes it back.
     pub(crate) fn enter(&self, path: &Path, closed: bool) -> Result<Place> {
+        // Now: in there, it may be covered.
+        let program = fs::canonicalize(path).unwrap_or_else(|_| path.into());
         if closed {
             setns(self.closed.as_fd(), CloneFlags::CLONE_NEWNS)
                 .call("setns CLONE_NEWNS")?;
@@ -99,7 +127,9 @@ impl Room {
         unshare(CloneFlags::CLONE_NEWNS).call("unshare CLONE_NEWNS")?;
         let namespace = own_namespace(&self.proc)?;
         let directory = match &self.scratch {
-            Some(scratch) if closed => Some(uncover(scratch, path)?),
+            Some(scratch) if closed => {
+                Some(uncover(scratch, [path, &program], &self.run)?)
+            }
             _ => None,
         };
         Ok(Place { namespace, directory })
@@ -114,7 +144,7 @@ impl Room {
     /// The working directory of the run, which is that of the programs that may
     /// do everything. A thread that has been elsewhere has forgotten it.
     pub(crate) fn directory(&self) -> &Path {
-        &self.directory
+        &self.run.directory
     }
 
     /// The working directory of the programs, from anywhere in the run.
@@ -146,35 +176,24 @@ fn own_namespace(proc: &File) -> Result<OwnedFd> {
         .call("open /proc/thread-self/ns/mnt")
 }
 
-/// A fresh file system over a directory; `None`: there is no such directory, or
-/// the course itself is in it.
+/// A fresh file system over a directory.
 fn mount_over(
     point: &str,
     kind: &str,
     options: Option<&str>,
-) -> Result<Option<Mounted>> {
-    if !is_free(point) {
-        return Ok(None);
-    }
+) -> Result<Mounted> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some(kind), point, Some(kind), flags, options)
         .call(format!("mount {kind} {point}"))?;
     let root = File::open(point).call(format!("open {point}"))?;
-    Ok(Some(Mounted { point: point.into(), root }))
+    Ok(Mounted { point: point.into(), root })
 }
 
 /// The message queues of a machine that shows them nowhere.
 fn look_at_queues(point: &str) -> Option<Mounted> {
-    let queues = mount_over(point, "mqueue", None).ok().flatten()?;
+    let queues = mount_over(point, "mqueue", None).ok()?;
     umount2(point, MntFlags::MNT_DETACH).ok()?;
     Some(queues)
-}
-
-/// A directory without the course in it?
-fn is_free(point: &str) -> bool {
-    let ours = [std::env::current_dir(), std::env::current_exe()];
-    let point = Path::new(point);
-    point.is_dir() && !ours.iter().flatten().any(|path| is_in(path, point))
 }
 
 fn is_in(path: &Path, point: &Path) -> bool {
@@ -184,17 +203,18 @@ fn is_in(path: &Path, point: &Path) -> bool {
 }
 
 /// In the program's own namespace: moves the scratch directory away from the
-/// program itself, should that lie under it; where it is now.
-fn uncover(scratch: &Mounted, program: &Path) -> Result<PathBuf> {
-    // Under the mount the program's path leads nowhere: compare as written.
-    if !program.starts_with(&scratch.point) {
+/// program itself, should that lie under it; where it is now. `ways` are the
+/// program's path as given and where it leads.
+fn uncover(scratch: &Mounted, ways: [&Path; 2], run: &Run) -> Result<PathBuf> {
+    let covers = |point: &Path| ways.iter().any(|way| way.starts_with(point));
+    if !covers(&scratch.point) {
         return Ok(scratch.point.clone());
     }
     let others = POINTS.into_iter().map(Path::new);
     let other = others
-        .filter(|point| point.is_dir())
-        .find(|point| !program.starts_with(point));
-    let other = other.unwrap_or(Path::new("/dev/shm"));
+        .filter(|point| !covers(point) && run.is_clear_of(point))
+        .find(|point| *point != scratch.point);
+    let other = other.unwrap_or(Path::new(SHM));
     let bind = MsFlags::MS_BIND;
     mount(Some(&scratch.point), other, None::<&str>, bind, None::<&str>)
         .call(format!("mount --bind {}", other.display()))?;

@@ -6,9 +6,11 @@
 //! This process has CAP_SYS_PTRACE over the run's user namespace, which is
 //! enough up to Yama's ptrace_scope 2; where it is not, the text says so.
 
-mod names;
+mod files;
 mod scene;
 mod sentences;
+mod sockets;
+mod waits;
 
 use std::fmt::Write;
 use std::fs;
@@ -43,7 +45,8 @@ pub struct Finding {
     /// Its own number, as the program sees it; the first thread of a process
     /// has the process's.
     pub own_tid: i32,
-    /// The command name of the process.
+    /// The program's name; of a process that has executed another file, its
+    /// command name.
     pub name: String,
     /// Its state, as proc_pid_stat(5) has them.
     pub state: char,
@@ -183,7 +186,7 @@ fn call_in(text: &str) -> Option<Place> {
         let digits = words.next()?.trim_start_matches("0x");
         *argument = u64::from_str_radix(digits, 16).ok()?;
     }
-    let name = names::name(number).map(str::to_string);
+    let name = crate::calls::names::name(number).map(str::to_string);
     let name = name.unwrap_or_else(|| format!("system call {number}"));
     Some(Place::Call(SystemCall { number, name, arguments }))
 }

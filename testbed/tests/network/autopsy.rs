@@ -31,6 +31,7 @@ pub const TESTS: &[Test] = tests![
     a_posix_queue_says_how_full_it_is,
     it_reads_back_from_json,
     one_that_has_ended_says_so,
+    one_that_may_not_be_seen_says_so,
 ];
 
 /// The text with each number, but for those of addresses, as `#`: the numbers
@@ -46,9 +47,7 @@ fn masked(autopsy: &Autopsy) -> String {
         if is_number { format!("#{end}") } else { word.to_string() }
     };
     let text: String = words.map(mask).collect();
-    let own = std::env::current_exe().unwrap();
-    let own = format!("{:.15}", own.file_name().unwrap().to_string_lossy());
-    text.replace(&own, "NAME")
+    text.replace(&format!("{} #", autopsy.program), "NAME #")
 }
 
 /// Starts it on the server, and looks once it does no more by itself.
@@ -159,7 +158,10 @@ fn a_sender_says_who_does_not_read(backend: Backend) -> Done {
 fn standard_input_is_told(backend: Backend) -> Done {
     let lan = Lan::up(backend)?;
     let (_program, text) = sitting(&lan, shell("echo; read line; echo"));
-    assert_text(&text, "sh #: read\n  waits for a line on its standard input");
+    assert_text(
+        &text,
+        "NAME #: read\n  waits for a line on its standard input",
+    );
     Ok(())
 }
 
@@ -206,7 +208,7 @@ fn a_parent_says_where_its_child_is(backend: Backend) -> Done {
     assert!(program.wait_idle(SOON)?);
     assert_text(
         &masked(&lan.net.autopsy("Kongming20", &program)?),
-        "sh #: wait4\n  waits for its child sleep #, which is in \
+        "NAME #: wait4\n  waits for its child sleep #, which is in \
          clock_nanosleep, to end\nsleep #: clock_nanosleep\n  sleeps for \
          1000s",
     );
@@ -377,5 +379,36 @@ fn one_that_has_ended_says_so(backend: Backend) -> Done {
     program.wait(SOON)?;
     let autopsy = lan.net.autopsy("Kongming20", &program)?;
     assert_text(&autopsy.to_text(), "exit: has ended");
+    Ok(())
+}
+
+/// A program that its user may execute and not read: nobody but the machine's
+/// root may look into its process (ptrace(2), "dumpable").
+fn one_that_may_not_be_seen_says_so(backend: Backend) -> Done {
+    use std::os::unix::fs::PermissionsExt;
+    let lan = Lan::up(backend)?;
+    let file = std::env::current_exe()?
+        .with_extension(format!("secret-{}", backend.name()));
+    std::fs::copy("/bin/sleep", &file)?;
+    let mode = std::fs::Permissions::from_mode(0o111);
+    std::fs::set_permissions(&file, mode)?;
+    let launch = Launch::new("secret", &file).arg("1000");
+    let started = lan.server().start_program(launch);
+    std::fs::remove_file(&file)?;
+    let program = started?;
+    assert!(program.wait_idle(SOON)?);
+    assert_eq!(program.processes()?.len(), 1, "it is known all the same");
+    let text = masked(&lan.net.autopsy("Kongming20", &program)?);
+    let (_, text) = text.split_once(": ").unwrap();
+    if nix::unistd::geteuid().is_root() {
+        assert_text(text, "clock_nanosleep\n  sleeps for 1000s");
+    } else {
+        assert!(
+            text.starts_with("somewhere in the kernel\n  sleeps"),
+            "{text}"
+        );
+        let end = "; this machine does not show in which call\n";
+        assert!(text.ends_with(end), "{text}");
+    }
     Ok(())
 }

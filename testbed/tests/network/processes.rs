@@ -1,6 +1,7 @@
 //! What a program's processes are, have open, leave behind, and may write to.
 
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use testbed::{
@@ -26,6 +27,7 @@ pub const TESTS: &[Test] = tests![
     a_program_can_write_to_its_scratch_directory_alone,
     the_scratch_directory_is_bounded,
     two_programs_of_a_host_meet_in_the_scratch_directory,
+    the_scratch_directory_covers_no_program,
     who_may_do_everything_is_where_the_run_is,
     signals_reach_the_host_s_programs_alone,
 ];
@@ -297,6 +299,7 @@ fn a_program_can_write_to_its_scratch_directory_alone(
     );
     let mut program = lan.server().start_program(shell(&script))?;
     assert!(program.wait(SOON)?.unwrap().is_success());
+    let intruded = fs::remove_file(&beside).is_ok();
     let trace = lan.net.trace()?;
     let said = trace.stdout("sh");
     assert_eq!(said, ["yes", "yes", "yes", "no", "no", "no", "no", "no"]);
@@ -304,7 +307,7 @@ fn a_program_can_write_to_its_scratch_directory_alone(
     assert_eq!(fs::read_to_string(scratch.join("file"))?, "x\n");
     let other = lan.laptop().scratch().unwrap();
     assert_eq!(fs::read_dir(other)?.count(), 0, "the laptop has its own");
-    assert!(!beside.exists());
+    assert!(!intruded);
     Ok(())
 }
 
@@ -335,6 +338,32 @@ fn two_programs_of_a_host_meet_in_the_scratch_directory(
     fs::write(lan.laptop().scratch().unwrap().join("note"), "from the run\n")?;
     let reader = lan.laptop().start_program(shell("cat note"))?;
     assert_eq!(reader.wait_line("", SOON).as_deref(), Some("from the run"));
+    Ok(())
+}
+
+/// Not even one that lies where it would be, nor one that a link leads to.
+fn the_scratch_directory_covers_no_program(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let where_is = |path: &Path| -> Result<String, testbed::Error> {
+        let launch =
+            Launch::new("sh", path).args(["-c", "echo x > file && pwd"]);
+        let program = lan.server().start_program(launch)?;
+        Ok(program.wait_line("", SOON).unwrap())
+    };
+    let usual = where_is(Path::new("/bin/sh"))?;
+    let name = format!("testbed-{}-{backend:?}", nix::unistd::getppid());
+    let under = Path::new(&usual).join(name);
+    fs::create_dir(&under)?;
+    fs::copy("/bin/sh", under.join("sh"))?;
+    let link = std::env::current_exe()?.with_extension(backend.name());
+    let linked = std::os::unix::fs::symlink(under.join("sh"), &link);
+    let found = [where_is(&under.join("sh")), where_is(&link)];
+    fs::remove_dir_all(&under)?;
+    linked.and(fs::remove_file(&link))?;
+    for place in found {
+        assert_ne!(place?, usual);
+    }
+    assert!(lan.server().scratch().unwrap().join("file").exists());
     Ok(())
 }
 

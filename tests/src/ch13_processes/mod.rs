@@ -4,6 +4,12 @@
 // zombies
 // pipe_ipc
 pub mod sysv_sem;
+pub mod fork_exec;
+pub mod pipe_ipc;
+pub mod zombies;
+// sysv_sem
 // shared_memory
 // message_queue
 // pass_fd
+
+mod client;

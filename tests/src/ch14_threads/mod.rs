@@ -1,6 +1,6 @@
 //! Chapter 14: threads.
 
-// threads
-// mutex
+pub mod mutex;
+pub mod threads;
 // condvar
 // semaphore

@@ -1,0 +1,103 @@
+//! The mistake: each thread has a lock, and it is a lock of its own.
+//!
+//! Usage: mutex counter THREADS ROUNDS
+//!        mutex transfer ROUNDS THERE BACK
+//! See also: pthread_mutex_lock(3), futex(2), futex(7), sched_yield(2)
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use anyhow::Context;
+
+const USAGE: &str = "usage: mutex counter THREADS ROUNDS
+       mutex transfer ROUNDS THERE BACK";
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let role = args.next().context(USAGE)?;
+    let numbers: Result<Vec<i64>, _> = args.map(|arg| arg.parse()).collect();
+    match (role.as_str(), numbers.context(USAGE)?.as_slice()) {
+        ("counter", [threads, rounds]) => counter(*threads, *rounds),
+        ("transfer", [rounds, there, back]) => transfer(*rounds, *there, *back),
+        _ => anyhow::bail!(USAGE),
+    }
+    Ok(())
+}
+
+/// Some threads add 1 to one account, each of them so many times.
+fn counter(threads: i64, rounds: i64) {
+    let account = Account::new(1);
+    thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                let lock = Mutex::new(());
+                for _ in 0..rounds {
+                    let _guard = lock.lock();
+                    account.add(1);
+                }
+            });
+        }
+        println!("{threads} threads add {rounds} times");
+    }); // Joins them all.
+    println!("balance {}", account.balance());
+}
+
+/// One thread moves money from alice to bob, and another one back.
+fn transfer(rounds: i64, there: i64, back: i64) {
+    let (alice, bob) = (Account::new(1), Account::new(2));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            (0..rounds).for_each(|_| move_money(&alice, &bob, there));
+        });
+        scope.spawn(|| {
+            (0..rounds).for_each(|_| move_money(&bob, &alice, back));
+        });
+        println!("2 threads transfer {rounds} times");
+    });
+    println!("alice {}, bob {}", alice.balance(), bob.balance());
+}
+
+fn move_money(from: &Account, to: &Account, amount: i64) {
+    // One order for all, whichever way the money goes: who has the second
+    // lock has the first one too, and waits for nobody.
+    let (first, second) =
+        if from.number < to.number { (from, to) } else { (to, from) };
+    let _first = first.lock();
+    let _second = second.lock();
+    from.add(-amount);
+    to.add(amount);
+}
+
+/// Money, and the lock that is to be held by whoever touches it.
+struct Account {
+    number: u32,
+    lock: Mutex<()>,
+    balance: AtomicI64,
+}
+
+impl Account {
+    fn new(number: u32) -> Account {
+        let (lock, balance) = (Mutex::new(()), AtomicI64::new(0));
+        Account { number, lock, balance }
+    }
+
+    /// Waits for the lock and takes it, until the guard is dropped. Then offers
+    /// the processor to others, so that what can happen now, happens.
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        let guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        thread::yield_now();
+        guard
+    }
+
+    /// Reads, offers the processor to others, and writes.
+    fn add(&self, amount: i64) {
+        let before = self.balance();
+        thread::yield_now();
+        self.balance.store(before + amount, Ordering::SeqCst);
+    }
+
+    fn balance(&self) -> i64 {
+        self.balance.load(Ordering::SeqCst)
+    }
+}
