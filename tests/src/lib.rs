@@ -92,6 +92,10 @@ pub static GRADERS: &[&Grader] = &[
     // zombies
     // pipe_ipc
     // oob
+    // fork_exec
+    // zombies
+    // pipe_ipc
+    &ch13_processes::sysv_sem::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,

@@ -1,5 +1,9 @@
 //! Chapter 13: processes.
 
+// fork_exec
+// zombies
+// pipe_ipc
+pub mod sysv_sem;
 pub mod fork_exec;
 pub mod pipe_ipc;
 pub mod zombies;
