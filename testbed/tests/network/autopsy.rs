@@ -158,7 +158,10 @@ fn a_sender_says_who_does_not_read(backend: Backend) -> Done {
 fn standard_input_is_told(backend: Backend) -> Done {
     let lan = Lan::up(backend)?;
     let (_program, text) = sitting(&lan, shell("echo; read line; echo"));
-    assert_text(&text, "NAME #: read\n  waits for a line on its standard input");
+    assert_text(
+        &text,
+        "NAME #: read\n  waits for a line on its standard input",
+    );
     Ok(())
 }
 
