@@ -27,11 +27,11 @@ main() {
     handshake_at_once
     byteorder
     backlog
-    # time_wait
-    # accept
+    accept
+    time_wait
     # oob
-    # fork_exec
-    # zombies
+    fork_exec
+    zombies
     # pipe_ipc
     # sysv_sem
     # shared_memory
@@ -109,15 +109,78 @@ backlog() {
     done
 }
 
-## time_wait
+time_wait() {
+    run time_wait
+    timeline | without_arp > $tcp/time_wait.txt
+    run time_wait --take client-pays
+    timeline | without_arp > $tcp/time_wait-client.txt
+    sed -n 's/^[^ ]* \(client .*| \)/\1/p' "$said" \
+        > $tcp/time_wait-client-output.txt
+    run time_wait --rule 'drop fin from ernest-laptop'
+    timeline | without_arp | sed -n '1p; / Enter /,/TIME-WAIT has/p' \
+        | awk '{ print } /TIME-WAIT has/ { exit }' > $tcp/time_wait-lost-fin.txt
+    mistake ch03_tcp time_wait no_reuse
+    sed -n '/^ *server 2, while/,/^ *a socket of/p' "$said" \
+        | sed 's/^ *//; /^$/d' > $tcp/time_wait-in-use.txt
+    mistake ch03_tcp time_wait linger_zero
+    sed -n '/^ *ernest-laptop  *Kongming20/,/ RST /p' "$said" \
+        | sed 's/^ *//' > $tcp/time_wait-linger.txt
+}
 
-## accept
+accept() {
+    run accept
+    output > $sockets/accept-output.txt
+    # What happens to the first four; each line, as it is in every run.
+    run accept --text
+    sed '/ prints: /d; /client 5 connects/,$d; /#1 .*[0-9] bytes/,$d' "$said" \
+        > $sockets/accept.txt
+    run accept --text
+    sed '/ prints: /d' "$said" | sed -n '/end of the program/,$p' \
+        > $sockets/accept-end.txt
+    run accept --rule 'reorder data from ernest-laptop'
+    timeline | sed -n '/client 2 sends/,/client 3 connects/p' | sed '$d' \
+        > $sockets/accept-reorder.txt
+    run accept --profile book -- 12
+    output > $sockets/accept-full.txt
+    run accept --profile book -- 12
+    timeline | sed -n '/visitor 7 connects/,/visitor 9 connects/p' | sed '$d' \
+        > $sockets/accept-full-wire.txt
+    run accept --profile book -- 20
+    room=$(output | sed '/^turned away/,$d' | grep -c ' is ')
+    echo "$room find room" > $sockets/accept-full-20.txt
+}
 
 ## oob
 
-## fork_exec
+fork_exec() {
+    run fork_exec --text
+    without_stderr > $processes/fork_exec.txt
+    run fork_exec --text -- 'ls /proc/self/fd'
+    cp "$said" $processes/fork_exec-descriptors.txt
+    run fork_exec --text -- nosuch 'env nosuch'
+    without_stderr > $processes/fork_exec-127.txt
+}
 
-## zombies
+# When a line on standard error comes to light beside one on standard output is
+# chance.
+without_stderr() {
+    sed '/ prints: .*\(No such file\|Permission denied\)/d' "$said"
+}
+
+zombies() {
+    run zombies --text -- 3
+    sed -n '/client 1: half/,/client 4 connects/p' "$said" \
+        | sed '$d; / ACK ack /d' > $processes/zombies.txt
+    run zombies -- 3
+    output > $processes/zombies-output.txt
+    run zombies --text -- 12
+    sed -n '/SIGCONT/,/client 13 connects/p' "$said" | sed '$d' \
+        > $processes/zombies-twelve.txt
+    for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
+        refused zombies ch13_processes/zombies/$mistake.rs \
+            > $processes/zombies-$mistake.txt
+    done
+}
 
 ## pipe_ipc
 
@@ -179,6 +242,19 @@ refused() {
     test $status -eq 1
     awk '/^  (NOT|ok|cause)/ { if (shown) exit } /^  NOT/ { shown = 1 }
         shown' "$said"
+# What the grader says against a program with a known mistake: the first check
+# that fails, with its evidence.
+refused() {
+    status=0
+    $lab check "$1" --seed 1 --file "tests/mutants/$2" > "$said" || status=$?
+    test $status -eq 1
+    sed -n '/^  NOT /,$p' "$said" | sed '2,${/^  [a-zN]/,$d}'
+# What the grader says of a known mistake: mistake CHAPTER LAB NAME.
+mistake() {
+    status=0
+    $lab check "$2" --seed 1 --file "tests/mutants/$1/$2/$3.rs" > "$said" \
+        || status=$?
+    test $status -eq 1
 }
 
 # The figure with its clock, without what stands before and after it.

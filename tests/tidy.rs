@@ -8,6 +8,9 @@ use graders::catalogue::{self, root};
 use graders::causes;
 use graders::subject::Subject;
 
+#[path = "src/hash.rs"]
+mod hash;
+
 /// Each room of the house, and what no file in it may name.
 const FORBIDDEN: &[(&str, &[&str])] = &[
     ("testbed", &["graders::", "labs::"]),
@@ -173,6 +176,16 @@ fn the_pages_include_what_is_there() {
                     || read(&file).contains(&format!("ANCHOR: {anchor}\n")));
             assert!(found, "{}: no {include}", page.display());
         }
+    }
+}
+
+/// Else the graders take them for edited by a learner.
+#[test]
+fn the_recorded_runs_are_as_they_were_written() {
+    for snapshot in files("tests/snapshots", "snap") {
+        let whole = hash::is_whole(&read(&snapshot));
+        let cure = "INSTA_UPDATE=force cargo test LAB";
+        assert!(whole, "{} was edited: {cure}", snapshot.display());
     }
 }
 

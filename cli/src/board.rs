@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::Args;
 use graders::catalogue::{self, Lab};
+use graders::progress::{self, State};
 use serde::Serialize;
 
-use crate::progress::{self, State};
 use crate::style;
 
 /// Arguments of `lab list`.
@@ -26,7 +26,7 @@ struct Row {
 
 impl List {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let rows = rows()?;
+        let rows = rows(catalogue::all()?)?;
         if self.json {
             let all = serde_json::json!({ "labs": rows });
             println!("{}", serde_json::to_string_pretty(&all)?);
@@ -39,17 +39,16 @@ impl List {
 
 /// `lab` without a command.
 pub fn show() -> anyhow::Result<ExitCode> {
-    let rows = rows()?;
+    let rows = rows(catalogue::all()?)?;
     print_board(&rows);
     println!();
     match rows.iter().find(|row| row.state != State::Passed) {
         None => println!("Every lab is passed."),
         Some(Row { lab, .. }) => {
-            println!("Next: {} ({})", style::strong(&lab.id), lab.title);
-            println!("  read    {}", lab.page().display());
-            println!("  write   {}", lab.source().display());
+            print!("{}", what_to_do(lab));
             println!("  run     cargo run -- run {}", lab.id);
             println!("  grade   cargo run -- check {}", lab.id);
+            println!("  or both cargo run -- watch   grades each save");
         }
     }
     if let Some(problem) = testbed::Backend::tap_problem() {
@@ -67,8 +66,54 @@ pub fn show() -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows() -> anyhow::Result<Vec<Row>> {
-    let rows = catalogue::all()?.into_iter().map(|lab| {
+/// A lab's page and its file.
+pub fn what_to_do(lab: &Lab) -> String {
+    let mut text = format!(
+        "Next: {} ({})\n  read    {}\n  write   {}\n",
+        style::strong(&lab.id),
+        lab.title,
+        lab.page().display(),
+        lab.source().display()
+    );
+    if let Some(note) = left_behind(lab) {
+        text.push_str(&format!("  note    {note}\n"));
+    }
+    text
+}
+
+/// Says where the learner's program of a lab that was renamed has stayed, and
+/// how it gets to its place.
+pub fn left_behind(lab: &Lab) -> Option<String> {
+    let old = progress::left_behind(lab)?;
+    if !matches!(progress::state(lab), Ok(State::NotStarted)) {
+        return None;
+    }
+    let (old, new) = (old.display(), lab.source());
+    Some(format!(
+        "{old} is yours, from before this lab was called {}: `mv {old} {}`",
+        lab.id,
+        new.display()
+    ))
+}
+
+/// Of these labs the first after this one that is not passed yet, from the top again at
+/// the end.
+pub fn next(
+    labs: Vec<Lab>,
+    after: Option<&Lab>,
+) -> anyhow::Result<Option<Lab>> {
+    let mut rows = rows(labs)?;
+    let here = |row: &Row| Some(&row.lab.id) == after.map(|lab| &lab.id);
+    let start = rows.iter().position(here).map_or(0, |at| at + 1);
+    rows.rotate_left(start);
+    let mut open = rows.into_iter().filter(|row| row.state != State::Passed);
+    Ok(open.next().map(|row| row.lab))
+}
+
+fn rows(labs: Vec<Lab>) -> anyhow::Result<Vec<Row>> {
+    // Only to know them again after an upgrade: not worth an error.
+    let _ = progress::note_stubs(&labs);
+    let rows = labs.into_iter().map(|lab| {
         let state = progress::state(&lab)?;
         Ok(Row { lab, state })
     });
@@ -89,6 +134,9 @@ fn print_board(rows: &[Row]) {
         };
         let Lab { id, minutes, title, .. } = lab;
         println!("  {state} {id:<14} {minutes:>3} min  {title}");
+        if let Some(note) = left_behind(lab) {
+            println!("              {note}");
+        }
     }
     let passed = rows.iter().filter(|row| row.state == State::Passed).count();
     println!("\n{passed} of {} labs passed", rows.len());

@@ -10,12 +10,14 @@ use anyhow::{Context, bail};
 use clap::Args;
 use graders::catalogue::{self, Lab};
 use graders::grade::{Options, grade};
+use graders::progress;
 use graders::subject::Subject;
 use graders::verdict::{Verdict, Word};
 use testbed::Backend;
 
+use crate::names::LabName;
 use crate::run::On;
-use crate::{progress, style};
+use crate::{board, style, watch};
 
 /// Verdicts under way at once: each waits more than it works.
 const AT_ONCE: usize = 8;
@@ -24,6 +26,7 @@ const AT_ONCE: usize = 8;
 #[derive(Args)]
 pub struct CheckArgs {
     /// The labs' names; without any, every lab
+    #[arg(value_parser = LabName, hide_possible_values = true)]
     labs: Vec<String>,
     /// Grade this source file in place of the lab's own; may be given several
     /// times
@@ -48,13 +51,17 @@ impl CheckArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let labs = catalogue::find(&self.labs)?;
         let tasks = self.tasks(labs)?;
-        let options =
-            Options { seed: self.seed, backend: self.on.map(Backend::from) };
+        let options = Options {
+            seed: self.seed,
+            backend: self.on.map(Backend::from),
+            hear: watch::is_watched().then_some(watch::tell_phase),
+        };
+        if watch::is_watched() {
+            watch::end_with_the_watcher();
+        }
         let verdicts =
             grade_all(&tasks, &options, |(lab, subject), verdict| {
-                if *subject == Subject::Lab && verdict.verdict == Word::Pass {
-                    progress::passed(lab)?;
-                }
+                put_down(lab, verdict);
                 if !self.json {
                     print!("{}", tell(lab, subject, verdict));
                 }
@@ -92,6 +99,14 @@ impl CheckArgs {
             Ok((lab.clone(), Subject::File(path)))
         };
         self.file.iter().map(file).collect()
+    }
+}
+
+/// A verdict is not lost where progress cannot be written.
+fn put_down(lab: &Lab, verdict: &Verdict) {
+    let Some(text) = &verdict.text else { return };
+    if let Err(err) = progress::record(lab, text, verdict) {
+        eprintln!("{} progress is not kept: {err:#}", style::odd("note:"));
     }
 }
 
@@ -153,6 +168,7 @@ fn tell(lab: &Lab, subject: &Subject, verdict: &Verdict) -> String {
     let _ = writeln!(text, "{} {word}  {took}", style::strong(&lab.id));
     if verdict.verdict == Word::NotStarted {
         let _ = writeln!(text, "  {} is the stub as shipped", file.display());
+        text.push_str(&what_helps(lab, subject, verdict));
         return text;
     }
     for check in &verdict.checks {
@@ -174,7 +190,33 @@ fn tell(lab: &Lab, subject: &Subject, verdict: &Verdict) -> String {
     if let Some(mistake) = &verdict.looks_like {
         let _ = writeln!(text, "  it looks like a known mistake: {mistake}");
     }
+    for note in &verdict.notes {
+        let _ = writeln!(text, "  {} {note}", style::odd("note:"));
+    }
+    text.push_str(&what_helps(lab, subject, verdict));
     text
+}
+
+/// The command for whoever does not know what to do next; of the learner's own
+/// program only.
+fn what_helps(lab: &Lab, subject: &Subject, verdict: &Verdict) -> String {
+    if *subject != Subject::Lab {
+        return String::new();
+    }
+    let id = &lab.id;
+    let (order, does) = match verdict.verdict {
+        Word::Pass => ("solution", "shows the reference beside yours"),
+        Word::Fail => ("hint", "helps, a rung at a time"),
+        Word::NotStarted => ("hint", "helps to begin"),
+        Word::Void | Word::CannotRun => return String::new(),
+    };
+    let line = format!("  `cargo lab {order} {id}` {does}\n");
+    match board::left_behind(lab) {
+        Some(note) if verdict.verdict == Word::NotStarted => {
+            format!("{line}  {note}\n")
+        }
+        _ => line,
+    }
 }
 
 /// As CI servers read it.

@@ -3,13 +3,18 @@
 mod bench;
 mod board;
 mod check;
+mod completions;
 mod doctor;
-mod progress;
+mod hint;
+mod names;
+mod reset;
 mod run;
 mod shell;
+mod solution;
 mod style;
 mod sys;
 mod verify;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -34,6 +39,14 @@ enum Command {
     Run(run::Run),
     /// Grade labs; exit status 0 only if all of them pass
     Check(check::CheckArgs),
+    /// Grade each lab as its file is saved, in a window beside the editor
+    Watch(watch::WatchArgs),
+    /// Help with the last failure: each time one rung more
+    Hint(hint::HintArgs),
+    /// Bring a lab's stub back; your file is kept beside it
+    Reset(reset::Reset),
+    /// After a pass: the reference and the alternatives beside your own
+    Solution(solution::SolutionArgs),
     /// A shell, or one command, on a host of a running or a fresh network
     Shell(shell::Shell),
     /// Try what this machine can do, and say how to cure what it cannot
@@ -44,10 +57,7 @@ enum Command {
     /// For maintainers: measure the testbed on this machine
     Bench(bench::Bench),
     /// Print a completion script for your shell
-    Completions {
-        /// The shell to complete in
-        shell: clap_complete::Shell,
-    },
+    Completions(completions::Completions),
 }
 
 fn main() -> ExitCode {
@@ -60,16 +70,15 @@ fn main() -> ExitCode {
         Some(Command::List(args)) => args.run(),
         Some(Command::Run(args)) => args.run(),
         Some(Command::Check(args)) => args.run(),
+        Some(Command::Watch(args)) => args.run(),
+        Some(Command::Hint(args)) => args.run(),
+        Some(Command::Reset(args)) => args.run(),
+        Some(Command::Solution(args)) => args.run(),
         Some(Command::Shell(args)) => args.run(),
         Some(Command::Doctor(args)) => args.run(),
         Some(Command::Verify(args)) => args.run(),
         Some(Command::Bench(args)) => args.run(),
-        Some(Command::Completions { shell }) => {
-            let mut command = Cli::command();
-            let out = &mut std::io::stdout();
-            clap_complete::generate(shell, &mut command, "lab", out);
-            Ok(ExitCode::SUCCESS)
-        }
+        Some(Command::Completions(args)) => args.run(Cli::command()),
     };
     done.unwrap_or_else(|err| {
         eprintln!("{} {err:#}", style::bad("error:"));

@@ -16,6 +16,7 @@ use graders::verdict::Performance;
 use testbed::trace::{Event, Painter, What};
 use testbed::{Backend, Draw, Profile, Rule, Trace};
 
+use crate::names::LabName;
 use crate::style;
 
 /// The exit status of a run that says nothing about the program.
@@ -28,6 +29,7 @@ const VOID: u8 = 3;
     by itself.")]
 pub struct Run {
     /// The lab's name; `lab list` shows them
+    #[arg(value_parser = LabName, hide_possible_values = true)]
     lab: String,
     /// Run the reference program, not the learner's
     #[arg(long)]

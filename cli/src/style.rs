@@ -27,9 +27,12 @@ pub fn strong(text: &str) -> String {
     paint(text, "1")
 }
 
+/// Set for a process whose output another of ours will show on a terminal.
+pub const COLOUR: &str = "LAB_COLOUR";
+
 fn paint(text: &str, code: &str) -> String {
-    let wanted =
-        stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let shown = stdout().is_terminal() || std::env::var_os(COLOUR).is_some();
+    let wanted = shown && std::env::var_os("NO_COLOR").is_none();
     if wanted { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
 }
 

@@ -15,6 +15,7 @@ use serde::Serialize;
 use testbed::Backend;
 
 use crate::check::grade_all;
+use crate::names::LabName;
 use crate::run::On;
 use crate::style;
 
@@ -26,6 +27,7 @@ const RECORDED_SEED: u64 = 1;
 #[derive(Args)]
 pub struct Verify {
     /// The labs' names; without any, every lab
+    #[arg(value_parser = LabName, hide_possible_values = true)]
     labs: Vec<String>,
     /// Judge everything so many times
     #[arg(long, default_value_t = 1)]
@@ -87,7 +89,7 @@ impl Verify {
         for round in 0..self.repeat.max(1) {
             let seed = (round == 0).then_some(RECORDED_SEED);
             let backend = self.on.map(Backend::from);
-            let options = Options { seed, backend };
+            let options = Options { seed, backend, ..Options::default() };
             let round = grade_all(&subjects, &options, |task, verdict| {
                 let (lab, subject) = task;
                 let wrong = !as_it_should(lab, subject, verdict)?;

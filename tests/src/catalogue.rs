@@ -21,6 +21,10 @@ pub struct Lab {
     pub minutes: u32,
     /// What the machine must have beyond the two hosts.
     pub needs: Vec<String>,
+    /// Names that it had in earlier versions of the course: what the learner
+    /// did under them counts.
+    #[serde(default, skip_serializing)]
+    pub formerly: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -123,5 +127,16 @@ mod tests {
             all().unwrap().into_iter().map(|lab| lab.id).collect();
         let graders: Vec<&str> = GRADERS.iter().map(|g| g.id).collect();
         assert_eq!(labs, graders);
+    }
+
+    #[test]
+    fn a_former_name_belongs_to_one_lab() {
+        let labs = all().unwrap();
+        let mut names: Vec<&String> = labs.iter().map(|lab| &lab.id).collect();
+        names.extend(labs.iter().flat_map(|lab| &lab.formerly));
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all, "{names:?}");
     }
 }

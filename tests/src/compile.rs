@@ -75,7 +75,8 @@ fn fresh(package: &Package, source: &Path) -> Option<PathBuf> {
         &root().join("Cargo.lock"),
         &root().join("labs/Cargo.toml"),
     ];
-    let newer = parts.iter().all(|part| time(part).is_some_and(|t| t < built));
+    let newer = parts.iter().all(|part| time(part).is_some_and(|t| t < built))
+        && time(&begun(&binary)) == Some(built);
     newer.then_some(binary)
 }
 
@@ -148,9 +149,18 @@ fn messages(stdout: &[u8]) -> Vec<Message> {
 /// works is newer, and is built next time. One that cargo found up to date is
 /// newer than every file it was compared with.
 fn date(binary: &Path, begun: SystemTime) -> anyhow::Result<()> {
+    let stamp = self::begun(binary);
     fs::File::open(binary)
         .and_then(|file| file.set_modified(begun))
+        .and_then(|()| fs::File::create(&stamp)?.set_modified(begun))
         .with_context(|| format!("utimensat {}", binary.display()))
+}
+
+/// The file that bears the date of a binary whose build was heard of to its
+/// end. One that was ended just after it had linked leaves a binary with the
+/// date of that moment, which is newer than what was saved before it.
+fn begun(binary: &Path) -> PathBuf {
+    binary.with_extension("begun")
 }
 
 /// Builds every program that these labs are verified with, so that each is

@@ -4,16 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use testbed::{Backend, Draw};
 
 use crate::catalogue::{Lab, root};
 use crate::compile::{self, Built};
 use crate::generated::{self, Kind};
+use crate::hash::hash;
 use crate::perform::{Failure, Request, perform};
 use crate::subject::Subject;
 use crate::verdict::{Check, Judge, Performance, Verdict, Word};
-use crate::{Grader, causes};
+use crate::{Grader, causes, progress};
 
 /// How to grade.
 #[derive(Clone, Debug, Default)]
@@ -22,6 +23,17 @@ pub struct Options {
     pub seed: Option<u64>,
     /// This backend and no other.
     pub backend: Option<Backend>,
+    /// Hears what is going on.
+    pub hear: Option<fn(Phase)>,
+}
+
+/// What takes its time in a grading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The compiler works.
+    Compiling,
+    /// The scenario plays.
+    Performing,
 }
 
 /// Grades one subject: builds it, performs every take, judges.
@@ -49,11 +61,18 @@ pub fn grade(
         looks_like: None,
         doubt: None,
         scripts: Vec::new(),
+        notes: Vec::new(),
+        text: None,
     };
+    let hear = |phase| options.hear.map_or((), |hear| hear(phase));
+    if *subject == Subject::Lab {
+        verdict.text = progress::text_of(lab)?;
+    }
     let grader = lab.grader()?;
     if is_pristine(lab, grader, subject)? {
         return Ok(verdict);
     }
+    hear(Phase::Compiling);
     let binary = match build(lab, subject)? {
         Built::Ok(binary) => binary,
         Built::Err(message) => {
@@ -65,6 +84,7 @@ pub fn grade(
         }
     };
     // The clock starts after the build.
+    hear(Phase::Performing);
     let start = Instant::now();
     let performed = match subject {
         Subject::Generated(kind) => {
@@ -86,7 +106,8 @@ pub fn grade(
     Ok(verdict)
 }
 
-/// Is the learner's file, or the file in its place, the stub as shipped?
+/// Is the learner's file, or the file in its place, the stub as it is shipped
+/// or was shipped by an earlier course?
 pub fn is_pristine(
     lab: &Lab,
     grader: &Grader,
@@ -96,9 +117,16 @@ pub fn is_pristine(
         return Ok(false);
     }
     let path = root().join(subject.source(lab));
-    let text = fs::read_to_string(&path)
-        .map_err(|err| anyhow::anyhow!("read {}: {err}", path.display()))?;
-    Ok(text == grader.pristine)
+    let text = fs::read(&path)
+        .with_context(|| format!("read {}", path.display()))
+        .map_err(|err| match subject {
+            Subject::Lab if !path.exists() => {
+                err.context(format!("`lab reset {}` brings it back", lab.id))
+            }
+            _ => err,
+        })?;
+    let stubs = || progress::entry(lab).map(|entry| entry.stubs);
+    Ok(text == grader.pristine.as_bytes() || stubs()?.contains(&hash(&text)))
 }
 
 /// The binary to perform with; for what is generated, the one to learn from.
@@ -227,6 +255,7 @@ fn conclude(grader: &Grader, judge: Judge, verdict: &mut Verdict) {
         verdict.looks_like = known.map(|mutant| mutant.name.to_string());
     }
     verdict.cause = judge.cause;
+    verdict.notes = judge.notes;
     verdict.checks = judge.checks;
 }
 

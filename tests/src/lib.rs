@@ -16,6 +16,7 @@
 //! - [`perform`]: that process seen from outside: started, heard, ended
 //! - [`verdict`]: named checks with evidence; a cause
 //! - [`snapshot`]: a run's text against the recorded one
+//! - [`progress`]: how far the learner is
 //! - one module a chapter: the graders
 //! - [`grade`]: a subject in, a verdict out
 
@@ -24,6 +25,7 @@ pub mod causes;
 pub mod compile;
 pub mod generated;
 pub mod perform;
+pub mod progress;
 pub mod snapshot;
 pub mod stage;
 pub mod subject;
@@ -33,6 +35,7 @@ mod ch03_tcp;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
+mod hash;
 mod sys;
 
 pub mod grade;
@@ -80,14 +83,14 @@ pub struct Mutant {
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
-    // time_wait
+    &ch03_tcp::time_wait::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
-    // accept
+    &ch05_sockets::accept::GRADER,
     // oob
-    // fork_exec
-    // zombies
-    // pipe_ipc
+    &ch13_processes::fork_exec::GRADER,
+    &ch13_processes::zombies::GRADER,
+    &ch13_processes::pipe_ipc::GRADER,
     // sysv_sem
     // shared_memory
     // message_queue
@@ -99,8 +102,8 @@ pub static GRADERS: &[&Grader] = &[
 ];
 
 /// What every program with graders in it does first, before any thread: plays
-/// a scenario or a wrong program's part, if this process was started for that, and settles how
-/// snapshots are compared.
+/// a scenario or a wrong program's part, if this process was started for that,
+/// and settles how snapshots are compared.
 pub fn first_of_all() {
     perform::play_if_asked();
     generated::act_if_asked();

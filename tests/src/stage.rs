@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use testbed::{Draw, Exit, Launch, Network, Program, TcpSocket, Testbed};
+use testbed::{
+    Draw, Exit, Launch, Network, ProcessInfo, Program, TcpSocket, Testbed,
+};
 
 use crate::generated::{Input, Script};
 use crate::perform::Request;
@@ -25,6 +27,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// When every program has slept for so long and nothing at all has happened,
 /// nothing will: longer than the kernel's first retransmission takes.
 const STUCK: Duration = Duration::from_secs(2);
+/// The same for what a right program has done long before.
+const QUIET: Duration = Duration::from_secs(1);
 /// How often that is looked at.
 const GLANCE: Duration = Duration::from_millis(250);
 /// How long a program is watched that has nothing to do: one that looks every
@@ -277,10 +281,73 @@ impl Stage {
         })
     }
 
+    /// Waits until a program has printed so many lines in all, or for a little
+    /// while: `false`.
+    pub fn lines_soon(&self, role: Role, count: usize) -> bool {
+        let deadline = Instant::now() + self.left().min(GLANCE * self.slack);
+        let program = &self.programs[role.0];
+        while program.lines_printed() < count {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+
+    /// Waits until a program's processes are so; the processes.
+    pub fn processes(
+        &mut self,
+        role: Role,
+        what: &str,
+        done: impl Fn(&[ProcessInfo]) -> bool,
+    ) -> Result<Vec<ProcessInfo>, Halt> {
+        let found = self.patiently(|stage, glance| {
+            let seen = stage.processes_within(role, glance, &done)?;
+            Ok(done(&seen).then_some(seen))
+        })?;
+        found.ok_or_else(|| Halt::Missed(format!("waited for {what}")))
+    }
+
+    /// Looks at a program's processes until they are so, or for a little while.
+    pub fn processes_soon(
+        &mut self,
+        role: Role,
+        done: impl Fn(&[ProcessInfo]) -> bool,
+    ) -> Result<Vec<ProcessInfo>, Halt> {
+        let limit = self.left().min(GLANCE * self.slack);
+        self.processes_within(role, limit, &done)
+    }
+
+    fn processes_within(
+        &self,
+        role: Role,
+        limit: Duration,
+        done: impl Fn(&[ProcessInfo]) -> bool,
+    ) -> Result<Vec<ProcessInfo>, Halt> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let processes = self.programs[role.0].processes()?;
+            if done(&processes) || Instant::now() >= deadline {
+                return Ok(processes);
+            }
+            // The kernel has no event for this.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Looks again and again, a glance at a time, until there is an answer,
     /// patience ends, or nothing will ever happen again.
     pub fn patiently<T>(
         &mut self,
+        look: impl FnMut(&mut Stage, Duration) -> Result<Option<T>, Halt>,
+    ) -> Result<Option<T>, Halt> {
+        self.until_quiet_for(STUCK, look)
+    }
+
+    fn until_quiet_for<T>(
+        &mut self,
+        quiet: Duration,
         mut look: impl FnMut(&mut Stage, Duration) -> Result<Option<T>, Halt>,
     ) -> Result<Option<T>, Halt> {
         let mut happened = self.net.happened();
@@ -294,7 +361,7 @@ impl Stage {
             if now != happened || self.story || !self.all_sleep()? {
                 (happened, quiet_since) = (now, Instant::now());
             }
-            let stuck = quiet_since.elapsed() >= STUCK;
+            let stuck = quiet_since.elapsed() >= quiet;
             if stuck || self.left() == Duration::ZERO {
                 return Ok(None);
             }
@@ -310,11 +377,14 @@ impl Stage {
         Ok(true)
     }
 
-    /// The same, but for less than the scenario's patience, and with an answer
-    /// instead of an end: for what a wrong program will not do.
+    /// The same for less long, and with an answer instead of an end: for what a
+    /// wrong program will not do.
     pub fn soon(&mut self, what: &str, count: usize) -> Result<bool, Halt> {
-        let limit = self.left().min(FAREWELL * self.slack);
-        Ok(self.net.wait_frames(what, count, limit)?)
+        let seen = self.until_quiet_for(QUIET, |stage, glance| {
+            let seen = stage.net.wait_frames(what, count, glance)?;
+            Ok(seen.then_some(()))
+        })?;
+        Ok(seen.is_some())
     }
 
     /// Looks at a host's sockets until they are so, or for a little while.
@@ -323,9 +393,14 @@ impl Stage {
         host: &str,
         done: impl Fn(&[TcpSocket]) -> bool,
     ) -> Result<Vec<TcpSocket>, Halt> {
-        let limit = self.left().min(FAREWELL * self.slack);
-        let (Ok(last) | Err(last)) =
-            self.net.wait_sockets(host, limit, done)?;
+        let mut last = Vec::new();
+        self.until_quiet_for(QUIET, |stage, glance| {
+            let looked = stage.net.wait_sockets(host, glance, &done)?;
+            let found = looked.is_ok().then_some(());
+            let (Ok(sockets) | Err(sockets)) = looked;
+            last = sockets;
+            Ok(found)
+        })?;
         Ok(last)
     }
 

@@ -107,6 +107,12 @@ pub struct Verdict {
     /// Each program's words and its input, for who compares subjects.
     #[serde(skip)]
     pub scripts: Vec<Script>,
+    /// What is to be known about the grading itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// The hash of the learner's text that was judged.
+    #[serde(skip)]
+    pub text: Option<String>,
 }
 
 impl Verdict {
@@ -133,7 +139,7 @@ fn without_states(line: &str) -> &str {
     let arrow = ['◀', '─', '▶'];
     match (line.find(arrow), line.rfind(arrow)) {
         (Some(from), Some(to)) => {
-            &line[from..].split_at(to - from + '─'.len_utf8()).0
+            line[from..].split_at(to - from + '─'.len_utf8()).0
         }
         _ => line,
     }
@@ -153,6 +159,13 @@ pub enum Word {
     Void,
     /// This machine cannot run it; the one check says what to do.
     CannotRun,
+}
+
+impl Word {
+    /// As JSON has it.
+    pub fn name(self) -> String {
+        self.to_string().replace(' ', "_")
+    }
 }
 
 impl fmt::Display for Word {
@@ -189,6 +202,8 @@ pub struct Judge {
     pub(crate) unknown: Vec<String>,
     /// Whether an author's INSTA_UPDATE may record the run that is judged.
     pub(crate) may_record: bool,
+    /// What is to be known about the grading itself.
+    pub(crate) notes: Vec<String>,
     lab: String,
     take: String,
 }
@@ -229,6 +244,13 @@ impl Judge {
     /// Have all checks so far been passed?
     pub fn content(&self) -> bool {
         self.cause.is_none()
+    }
+
+    /// Says something about the grading itself, once.
+    pub(crate) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
     }
 
     /// The program did something of what its lines tell: the first check of

@@ -42,7 +42,8 @@ fn a_reader_that_goes_away_is_not_an_error() {
 
 #[test]
 fn an_unknown_lab_is_refused_with_the_name_that_is_near() {
-    for order in ["run", "check"] {
+    let orders = ["run", "check", "watch", "hint", "reset", "solution"];
+    for order in orders {
         let said = lab(&[order, "backlok"]).exits(2);
         assert_eq!(
             said.stderr,
@@ -51,6 +52,20 @@ fn an_unknown_lab_is_refused_with_the_name_that_is_near() {
         assert_eq!(said.stdout, "");
         lab(&[order, "xyz"]).exits(2).says(&["`lab list` shows them all"]);
     }
+}
+
+#[test]
+fn a_shell_completes_the_labs_names() {
+    let orders = ["run", "check", "watch", "hint", "reset", "solution"];
+    let script = lab(&["completions", "fish"]).exits(0).stdout;
+    for order in orders {
+        let about = format!("__fish_lab_using_subcommand {order}\"");
+        let mut lines = script.lines().filter(|line| line.contains(&about));
+        assert!(lines.any(|line| line.contains("backlog")), "{order}");
+    }
+    let script = lab(&["completions", "bash"]).exits(0).stdout;
+    let all = script.matches("handshake byteorder backlog").count();
+    assert!(all >= orders.len(), "{all} of them");
 }
 
 #[test]

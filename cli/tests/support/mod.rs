@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 pub mod apart;
+pub mod checkout;
 pub mod process;
 pub mod seccomp;
 pub mod terminal;

@@ -7,6 +7,9 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
 /// More than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -73,6 +76,23 @@ impl Running {
         }
     }
 
+    /// The lines so far.
+    pub fn heard(&self) -> &[String] {
+        &self.heard
+    }
+
+    /// Ends its input, and nothing else.
+    pub fn close_input(&mut self) {
+        drop(self.stdin.take());
+    }
+
+    /// Sends it a signal and waits for its end.
+    #[track_caller]
+    pub fn kill(mut self, signal: Signal) {
+        kill(Pid::from_raw(self.pid() as i32), signal).unwrap();
+        super::until(PATIENCE, "end", || self.child.try_wait().unwrap());
+    }
+
     pub fn type_line(&mut self, line: &str) {
         let stdin = self.stdin.as_mut().unwrap();
         stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
@@ -103,6 +123,25 @@ pub fn children(pid: u32) -> Vec<u32> {
     });
     let lists: String = lists.collect();
     lists.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// The processes that a process has started, and those that they have; each
+/// with the time of its start, since numbers are used again.
+pub fn descendants(pid: u32) -> Vec<(u32, String)> {
+    let mut found = Vec::new();
+    for child in children(pid) {
+        found.extend(born(child).map(|time| (child, time)));
+        found.extend(descendants(child));
+    }
+    found
+}
+
+/// When a process was started, unless it is no more.
+pub fn born(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name, which comes second, may have blanks in it.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    Some(fields.split(' ').nth(19)?.to_string())
 }
 
 /// The process of this `lab` that holds its network, and has its door.

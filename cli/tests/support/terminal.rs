@@ -8,7 +8,7 @@ use std::process::{Child, Command};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
-use nix::pty::openpty;
+use nix::pty::{Winsize, openpty};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -22,8 +22,15 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub fn start(mut command: Command) -> Terminal {
-        let pty = openpty(None, None).unwrap();
+    pub fn start(command: Command) -> Terminal {
+        Terminal::wide(command, 80)
+    }
+
+    /// The same with so many columns.
+    pub fn wide(mut command: Command, columns: u16) -> Terminal {
+        let size =
+            Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(Some(&size), None).unwrap();
         let copy = |fd: &OwnedFd| fd.try_clone().unwrap();
         command
             .stdin(copy(&pty.slave))

@@ -11,6 +11,7 @@ use crate::traffic::{Lan, SOON};
 
 pub const TESTS: &[Test] = tests![
     arguments_and_environment_are_as_given,
+    it_starts_with_three_descriptors,
     lines_go_in_and_come_out,
     an_exit_status_or_a_signal_is_told,
     a_missing_program_is_named,
@@ -36,6 +37,24 @@ fn arguments_and_environment_are_as_given(backend: Backend) -> Done {
     let names: Vec<&str> =
         names.iter().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     assert_eq!(names, ["PATH", "TMPDIR"]);
+    Ok(())
+}
+
+/// Whatever else the run has open.
+fn it_starts_with_three_descriptors(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let left_open = nix::unistd::dup(std::io::stderr())?;
+    nix::fcntl::fcntl(
+        &left_open,
+        nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty()),
+    )?;
+    let mut program =
+        lan.server().start_program(Launch::new("cat", "/bin/cat"))?;
+    program.send_line("up");
+    assert!(program.wait_line("up", SOON).is_some());
+    let found = lan.server().descriptors(&program)?;
+    let numbers: Vec<i32> = found.iter().map(|one| one.number).collect();
+    assert_eq!(numbers, [0, 1, 2], "{found:?}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
 //! Chapter 3: TCP.
 
 pub mod handshake;
-// time_wait
+pub mod time_wait;

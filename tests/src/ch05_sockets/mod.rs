@@ -1,6 +1,8 @@
 //! Chapter 5: the socket API.
 
+pub mod accept;
 pub mod backlog;
 pub mod byteorder;
-// accept
 // oob
+
+mod peer;

@@ -1,0 +1,36 @@
+//! Names of labs on the command line, known to completion scripts.
+
+use std::ffi::OsStr;
+
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
+use clap::{Arg, Command, Error};
+use graders::{GRADERS, catalogue};
+
+/// Takes any name: [`catalogue::find`] knows a better answer to a wrong one.
+#[derive(Clone)]
+pub struct LabName;
+
+impl TypedValueParser for LabName {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        arg: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<String, Error> {
+        StringValueParser::new().parse_ref(command, arg, value)
+    }
+
+    fn possible_values(
+        &self,
+    ) -> Option<Box<dyn Iterator<Item = PossibleValue>>> {
+        let labs = catalogue::all().unwrap_or_default();
+        let values = GRADERS.iter().map(move |grader| {
+            let lab = labs.iter().find(|lab| lab.id == grader.id);
+            let title = lab.map_or(String::new(), |lab| lab.title.clone());
+            PossibleValue::new(grader.id).help(title)
+        });
+        Some(Box::new(values))
+    }
+}
