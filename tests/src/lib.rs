@@ -109,7 +109,7 @@ pub static GRADERS: &[&Grader] = &[
     // pass_fd
     &ch14_threads::threads::GRADER,
     &ch14_threads::mutex::GRADER,
-    // condvar
+    &ch14_threads::condvar::GRADER,
     // semaphore
 ];
 
