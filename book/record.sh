@@ -29,19 +29,14 @@ main() {
     backlog
     accept
     oob
-    # fork_exec
-    # zombies
     time_wait
-    # oob
     fork_exec
     zombies
     pipe_ipc
     # sysv_sem
     # shared_memory
-    # message_queue
-    pass_fd
     message_queue
-    # pass_fd
+    pass_fd
     threads
     mutex
     # condvar

@@ -88,25 +88,13 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
     &ch05_sockets::oob::GRADER,
-    // fork_exec
-    // zombies
-    // pipe_ipc
-    // oob
-    // fork_exec
-    // zombies
-    // pipe_ipc
-    &ch13_processes::sysv_sem::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,
-    // sysv_sem
+    &ch13_processes::sysv_sem::GRADER,
     // shared_memory
-    // message_queue
-    &ch13_processes::pass_fd::GRADER,
-    // threads
-    // mutex
     &ch13_processes::message_queue::GRADER,
-    // pass_fd
+    &ch13_processes::pass_fd::GRADER,
     &ch14_threads::threads::GRADER,
     &ch14_threads::mutex::GRADER,
     &ch14_threads::condvar::GRADER,
