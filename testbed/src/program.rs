@@ -37,6 +37,9 @@ const MOST_SAMPLES: usize = 500;
 const MOST_MEMORY: u64 = 2 << 30;
 /// Processes and threads of a network that are an ordinary user's programs.
 const MOST_PROCESSES: u64 = 1_000;
+/// Who waits for longer than this where no signal reaches it does not wait for
+/// a disk.
+const LONGEST_READ: Duration = Duration::from_millis(200);
 /// The largest file that it may write.
 const LARGEST_FILE: u64 = 64 << 20;
 
@@ -442,14 +445,23 @@ impl Program {
             Some(calls) => calls.is_at_work(look),
             None => look(),
         };
-        while is_at_work()? {
-            if Instant::now() >= deadline {
-                return Ok(false);
+        let mut blocked_since = None;
+        loop {
+            let now = Instant::now();
+            let at_work = if is_at_work()? {
+                blocked_since = None;
+                true
+            } else {
+                // Only a disk, and not for long?
+                let since = *blocked_since.get_or_insert(now);
+                now < since + LONGEST_READ && sessions::is_blocked(leader)?
+            };
+            if !at_work || now >= deadline {
+                return Ok(!at_work);
             }
             // The kernel has no event for this.
             std::thread::sleep(Duration::from_millis(1));
         }
-        Ok(true)
     }
 
     /// Sends it a signal, by its number. One that has ended gets none.

@@ -21,10 +21,20 @@ pub(crate) fn number(process: &OwnedFd) -> Result<Option<i32>> {
 
 /// Does any thread of this session run, or wait for a processor?
 pub(crate) fn is_at_work(leader: i32) -> Result<bool> {
+    has_thread(leader, 'R')
+}
+
+/// Does any wait where no signal reaches it, as for a page of its file? That is
+/// over in a moment, mostly: the parent of a vfork(2) waits so for its child.
+pub(crate) fn is_blocked(leader: i32) -> Result<bool> {
+    has_thread(leader, 'D')
+}
+
+fn has_thread(leader: i32, state: char) -> Result<bool> {
     let processes = fs::read_dir("/proc").call("open /proc")?;
     Ok(processes.flatten().map(|entry| entry.path()).any(|process| {
         stat(&process).is_some_and(|(_, session)| session == leader)
-            && threads(&process).any(|state| state == 'R')
+            && threads(&process).any(|one| one == state)
     }))
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-use libc::{c_int, c_uint, c_ulong};
+use libc::{c_int, c_ulong};
 
 /// Linux has 41 capabilities (capabilities(7)); raising or dropping one that
 /// this kernel does not know fails with EINVAL and changes nothing.
