@@ -5,4 +5,4 @@ pub mod backlog;
 pub mod byteorder;
 pub mod oob;
 
-mod peer;
+pub mod peer;
