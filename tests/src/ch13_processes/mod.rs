@@ -1,11 +1,11 @@
 //! Chapter 13: processes.
 
 pub mod fork_exec;
-pub mod pipe_ipc;
-pub mod zombies;
-// sysv_sem
-// shared_memory
 pub mod message_queue;
-// pass_fd
+pub mod pass_fd;
+pub mod pipe_ipc;
+// shared_memory
+pub mod sysv_sem;
+pub mod zombies;
 
 mod client;
