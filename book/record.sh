@@ -196,6 +196,7 @@ zombies() {
         > $processes/zombies-twelve.txt
     for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
         refused zombies "tests/mutants/ch13_processes/zombies/$mistake.rs" \
+        refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
             > $processes/zombies-$mistake.txt
     done
 }
@@ -287,6 +288,7 @@ run_to_the_limit() {
 
 # The first check that a wrong program does not pass, with its evidence: refused
 # LAB FILE.
+# The first check that a wrong program does not pass: refused LAB FILE.
 refused() {
     status=0
     $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
