@@ -3,9 +3,9 @@
 // fork_exec
 // zombies
 // pipe_ipc
-pub mod sysv_sem;
 pub mod fork_exec;
 pub mod pipe_ipc;
+pub mod sysv_sem;
 pub mod zombies;
 // sysv_sem
 // shared_memory
