@@ -34,6 +34,8 @@ main() {
     zombies
     pipe_ipc
     # sysv_sem
+    # pipe_ipc
+    sysv_sem
     # shared_memory
     message_queue
     pass_fd
@@ -215,7 +217,18 @@ pipe_ipc() {
     done
 }
 
-## sysv_sem
+sysv_sem() {
+    run sysv_sem --text -- 3 2
+    without_names > $processes/sysv_sem.txt
+    run sysv_sem --take told --text -- 3 2
+    without_names > $processes/sysv_sem-told.txt
+    run sysv_sem --text -- 1 3
+    without_names > $processes/sysv_sem-alone.txt
+    wrong=tests/mutants/ch13_processes/sysv_sem
+    for mistake in no_undo undo_on_one_way value_of_two; do
+        refused sysv_sem $wrong/$mistake.rs > $processes/sysv_sem-$mistake.txt
+    done
+}
 
 ## shared_memory
 
@@ -300,6 +313,12 @@ refused() {
 # The evidence alone.
 evidence() {
     sed '1d; s/^        //; /^ *$/d'
+# What the grader says of a known mistake: mistake CHAPTER LAB NAME.
+mistake() {
+    status=0
+    $lab check "$2" --seed 1 --file "tests/mutants/$1/$2/$3.rs" > "$said" \
+        || status=$?
+    test $status -eq 1
 }
 
 # The figure with its clock, without what stands before and after it.
@@ -315,6 +334,9 @@ output() {
 # What one of several programs printed.
 output_of() {
     sed -n "s/^[^ ]* $1 .*| //p" "$said"
+# One program on one host: nothing on the wire, and no need to say whose.
+without_names() {
+    sed '1d; s/^Kongming20 prints: //; s/^\[Kongming20: /[/' "$said"
 }
 
 # What a panicking program prints besides its message, and empty lines.
