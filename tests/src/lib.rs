@@ -87,14 +87,14 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
-    // oob
+    &ch05_sockets::oob::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,
-    // sysv_sem
+    &ch13_processes::sysv_sem::GRADER,
     // shared_memory
-    // message_queue
-    // pass_fd
+    &ch13_processes::message_queue::GRADER,
+    &ch13_processes::pass_fd::GRADER,
     &ch14_threads::threads::GRADER,
     &ch14_threads::mutex::GRADER,
     &ch14_threads::condvar::GRADER,

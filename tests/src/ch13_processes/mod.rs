@@ -1,11 +1,11 @@
 //! Chapter 13: processes.
 
 pub mod fork_exec;
+pub mod message_queue;
+pub mod pass_fd;
 pub mod pipe_ipc;
-pub mod zombies;
-// sysv_sem
 // shared_memory
-// message_queue
-// pass_fd
+pub mod sysv_sem;
+pub mod zombies;
 
 mod client;

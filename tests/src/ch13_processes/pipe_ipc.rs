@@ -34,6 +34,8 @@ pub static GRADER: Grader = Grader {
         Mutant { name: "parent_keeps_the_question", cause: "not-closed" },
         Mutant { name: "writes_all_then_reads", cause: "both-full" },
         Mutant { name: "dies_of_epipe", cause: "dies-of-epipe" },
+        Mutant { name: "reads_all_first", cause: "reads-all-first" },
+        Mutant { name: "sender_keeps_the_reader", cause: "writer-keeps-end" },
         Mutant { name: "two_writes", cause: "torn" },
         Mutant { name: "writes_through_a_buffer", cause: "too-long" },
         Mutant { name: "one_read_a_record", cause: "read-is-not-a-record" },

@@ -201,7 +201,7 @@ fn judge_output(performance: &Performance, judge: &mut Judge) {
     let plans: Vec<Plan> = fact(performance, "plans").unwrap_or_default();
     let count = children_asked(performance).min(plans.len());
     let ended = |plan: &Plan| {
-        let Plan { address, lines } = plan;
+        let Plan { address, lines, .. } = plan;
         format!("child for {address} ended with status {lines}")
     };
     let began = |plan: &Plan| format!("child for {}", plan.address);
