@@ -124,7 +124,7 @@ impl Run {
             stage
                 .step(KONGMING, "consumer 1 has looked: the queue is empty")?;
             if awake {
-                self.look_twice(stage, consumer, round)?;
+                self.look_twice(stage, consumer)?;
             } else {
                 return self.wake(stage, consumer);
             }
@@ -137,13 +137,12 @@ impl Run {
         &mut self,
         stage: &mut Stage,
         consumer: u32,
-        round: usize,
     ) -> Result<(), Halt> {
         let line = self.put(stage)?;
         let wrote = self.steps.let_in(stage, consumer, nothing)?;
         let evidence = format!(
-            "consumer 1 had taken the lock {round} time(s), had found no line, \
-             and stood before the lock once more\nmain put `{line}`, and woke \
+            "consumer 1 had found no line, and stood before the lock once \
+             more\nmain put `{line}`, and woke \
              whoever slept: nobody did yet\nconsumer 1 went on and fell \
              asleep, and `{line}` is in the queue"
         );
