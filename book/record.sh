@@ -41,7 +41,7 @@ main() {
     pass_fd
     threads
     mutex
-    # condvar
+    condvar
     # semaphore
 }
 
@@ -277,7 +277,17 @@ mutex() {
     refused mutex $wrong/opposite_order.rs > $threads/mutex-deadlock.txt
 }
 
-## condvar
+condvar() {
+    run condvar --take 'lines to the end' -- 2 2
+    output > $threads/condvar-output.txt
+    timeline > $threads/condvar.txt
+    run condvar --take 'lines to the end' -- 1 2
+    output > $threads/condvar-one.txt
+    wrong=tests/mutants/ch14_threads/condvar
+    refused condvar $wrong/looks_then_locks.rs > $threads/condvar-lost.txt
+    refused condvar $wrong/waits_once.rs > $threads/condvar-stolen.txt
+    refused condvar $wrong/wakes_one_at_the_end.rs > $threads/condvar-end.txt
+}
 
 ## semaphore
 

@@ -7,7 +7,7 @@
 
 use testbed::{Call, Profile};
 
-use super::steps::{self, GATE, Steps, WATCHED, is_wait};
+use super::steps::{self, GATE, Steps, WATCHED, is_wait, is_wake};
 use crate::stage::{Halt, KONGMING, Role, Stage};
 use crate::verdict::{Judge, Performance, side_by_side};
 use crate::{Grader, Mutant, Take};
@@ -26,6 +26,7 @@ pub static GRADER: Grader = Grader {
         Mutant { name: "looks_then_locks", cause: "lost-wake-up" },
         Mutant { name: "waits_once", cause: "stolen-wake-up" },
         Mutant { name: "wakes_main_never", cause: "main-not-woken" },
+        Mutant { name: "one_for_all", cause: "one-for-all" },
         Mutant { name: "prints_with_the_lock", cause: "lock-held" },
         Mutant { name: "closed_is_empty", cause: "lines-left" },
         Mutant { name: "closes_beside_the_lock", cause: "closed-unlocked" },
@@ -123,7 +124,7 @@ impl Run {
             stage
                 .step(KONGMING, "consumer 1 has looked: the queue is empty")?;
             if awake {
-                self.look_twice(stage, consumer, round)?;
+                self.look_twice(stage, consumer)?;
             } else {
                 return self.wake(stage, consumer);
             }
@@ -136,13 +137,12 @@ impl Run {
         &mut self,
         stage: &mut Stage,
         consumer: u32,
-        round: usize,
     ) -> Result<(), Halt> {
         let line = self.put(stage)?;
         let wrote = self.steps.let_in(stage, consumer, nothing)?;
         let evidence = format!(
-            "consumer 1 had taken the lock {round} time(s), had found no line, \
-             and stood before the lock once more\nmain put `{line}`, and woke \
+            "consumer 1 had found no line, and stood before the lock once \
+             more\nmain put `{line}`, and woke \
              whoever slept: nobody did yet\nconsumer 1 went on and fell \
              asleep, and `{line}` is in the queue"
         );
@@ -251,6 +251,7 @@ impl Run {
     ) -> Result<(), Halt> {
         let (calls, main) = (self.steps.calls().clone(), self.steps.main);
         let asleep = !self.steps.waits_at_gate(main);
+        self.sleeps_apart(stage, consumer);
         calls.hold("write");
         self.steps.let_in(stage, consumer, nothing)?;
         let prints = self.steps.held(consumer, "write").is_some();
@@ -278,6 +279,27 @@ impl Run {
         let what = ("lock-held", "the lock is free while a consumer prints");
         self.steps.note(stage, what, at_once, evidence);
         Ok(())
+    }
+
+    /// Does main sleep where no consumer does? If not, it takes more than one
+    /// wake-up to be sure that the right thread has it.
+    fn sleeps_apart(&mut self, stage: &mut Stage, consumer: u32) {
+        let log = self.steps.calls().log();
+        let waits = |thread: u32| {
+            let waits = log.iter().rev().filter(|call| is_wait(call));
+            waits.clone().find(|c| c.tid == thread).map(|call| call.args[0])
+        };
+        let place = waits(self.steps.main);
+        let shared = place.is_some() && place == waits(consumer);
+        let mut wakes = log.iter().filter(|call| {
+            is_wake(call) && Some(call.args[0]) == place && call.args[2] == 1
+        });
+        let evidence = "main sleeps for room where consumers sleep for lines, \
+                        and FUTEX_WAKE wakes one of those that sleep there: it \
+                        may be another consumer, and main sleeps on";
+        let what = ("one-for-all", "a wake-up reaches who it is meant for");
+        let ok = !shared || wakes.next().is_none();
+        self.steps.note(stage, what, ok, evidence);
     }
 
     /// The end of the input, with lines in the queue and nobody asleep.
@@ -384,7 +406,7 @@ fn judge_one(performance: &Performance, judge: &mut Judge) -> String {
     if !judge.deed(name, threads > 0, "it has no thread besides main") {
         return String::new();
     }
-    let text = steps::judge_seen(performance, judge);
+    let text = steps::judge_seen(performance, "condvar", judge);
     if performance.missed.is_some() {
         return text; // The rest of the story is not there to be judged.
     }

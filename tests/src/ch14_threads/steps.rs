@@ -232,12 +232,20 @@ pub fn is_wake(call: &Call) -> bool {
     call.name == "futex" && [1, 10].contains(&(call.args[1] & 0x7f))
 }
 
-/// Judges what was seen, in the order of the story; its text.
-pub fn judge_seen(performance: &Performance, judge: &mut Judge) -> String {
+/// Judges what was seen of a program, in the order of the story; its text.
+pub fn judge_seen(
+    performance: &Performance,
+    program: &str,
+    judge: &mut Judge,
+) -> String {
     let seen = performance.facts.get(SEEN).cloned().unwrap_or_default();
     let seen: Vec<Seen> = serde_json::from_value(seen).unwrap_or_default();
     let mut text = String::new();
-    for Seen { cause, name, ok, evidence } in seen {
+    let said = performance.trace.stderr(program).join("\n");
+    for Seen { cause, name, ok, mut evidence } in seen {
+        if !ok && !said.is_empty() {
+            evidence.push_str(&format!("\nit said: {said}"));
+        }
         judge.check(&cause, &name, ok, evidence);
         text.push_str(&format!("{name}\n"));
     }
