@@ -33,8 +33,6 @@ main() {
     fork_exec
     zombies
     pipe_ipc
-    # sysv_sem
-    # pipe_ipc
     sysv_sem
     # shared_memory
     message_queue

@@ -1,15 +1,9 @@
 //! Chapter 13: processes.
 
-// fork_exec
-// zombies
-// pipe_ipc
 pub mod fork_exec;
 pub mod message_queue;
 pub mod pass_fd;
 pub mod pipe_ipc;
-pub mod sysv_sem;
-pub mod zombies;
-// sysv_sem
 // shared_memory
 pub mod sysv_sem;
 pub mod zombies;
