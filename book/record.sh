@@ -211,6 +211,7 @@ pipe_ipc() {
     for mistake in filter_keeps_its_writer writes_all_then_reads \
         sender_keeps_the_reader two_writes writes_through_a_buffer; do
         refused pipe_ipc tests/mutants/ch13_processes/pipe_ipc/$mistake.rs \
+        refused pipe_ipc "tests/mutants/ch13_processes/pipe_ipc/$mistake.rs" \
             > $processes/pipe_ipc-$mistake.txt
     done
 }
