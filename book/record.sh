@@ -195,7 +195,6 @@ zombies() {
     sed -n '/SIGCONT/,/client 13 connects/p' "$said" | sed '$d' \
         > $processes/zombies-twelve.txt
     for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
-        refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
         refused zombies "tests/mutants/ch13_processes/zombies/$mistake.rs" \
             > $processes/zombies-$mistake.txt
     done
@@ -210,7 +209,7 @@ pipe_ipc() {
     output > $processes/pipe_ipc-filter.txt
     for mistake in filter_keeps_its_writer writes_all_then_reads \
         sender_keeps_the_reader two_writes writes_through_a_buffer; do
-        refused pipe_ipc ch13_processes/pipe_ipc/$mistake.rs \
+        refused pipe_ipc "tests/mutants/ch13_processes/pipe_ipc/$mistake.rs" \
             > $processes/pipe_ipc-$mistake.txt
     done
 }
@@ -286,28 +285,6 @@ run_to_the_limit() {
     test $status -eq 1
 }
 
-# What the grader says against a program with a known mistake: the first check
-# that fails, with its evidence.
-refused() {
-    status=0
-    $lab check "$1" --seed 1 --file "tests/mutants/$2" > "$said" || status=$?
-    test $status -eq 1
-    sed -n '/^  NOT /,$p' "$said" | sed '2,${/^  [a-zN]/,$d}'
-# The first check that a wrong program does not pass: refused LAB FILE.
-refused() {
-    status=0
-    $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
-    test $status -eq 1
-    awk '/^  (NOT|ok|cause)/ { if (shown) exit } /^  NOT/ { shown = 1 }
-        shown' "$said"
-}
-
-# What the grader says of a known mistake: mistake CHAPTER LAB NAME.
-mistake() {
-    status=0
-    $lab check "$2" --seed 1 --file "tests/mutants/$1/$2/$3.rs" > "$said" \
-        || status=$?
-    test $status -eq 1
 # The first check that a wrong program does not pass, with its evidence: refused
 # LAB FILE.
 refused() {
@@ -336,6 +313,8 @@ output() {
 # What one of several programs printed.
 output_of() {
     sed -n "s/^[^ ]* $1 .*| //p" "$said"
+}
+
 # What a panicking program prints besides its message, and empty lines.
 without_advice() {
     sed '/RUST_BACKTRACE/d; /^$/d'
