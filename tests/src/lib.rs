@@ -95,8 +95,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,
-    // sysv_sem
-    // shared_memory
+    &ch13_processes::shared_memory::GRADER,
     // message_queue
     // pass_fd
     &ch14_threads::threads::GRADER,

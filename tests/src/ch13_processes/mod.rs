@@ -5,10 +5,9 @@
 // pipe_ipc
 pub mod fork_exec;
 pub mod pipe_ipc;
+pub mod shared_memory;
 pub mod sysv_sem;
 pub mod zombies;
-// sysv_sem
-// shared_memory
 // message_queue
 // pass_fd
 
