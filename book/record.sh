@@ -34,7 +34,7 @@ main() {
     zombies
     # pipe_ipc
     sysv_sem
-    # shared_memory
+    shared_memory
     # message_queue
     # pass_fd
     threads
@@ -197,7 +197,18 @@ sysv_sem() {
     done
 }
 
-## shared_memory
+shared_memory() {
+    run shared_memory --text -- 3 3 3
+    without_names > $processes/shared_memory.txt
+    run shared_memory --text -- 2 1 1
+    without_names > $processes/shared_memory-one.txt
+    wrong=tests/mutants/ch13_processes/shared_memory
+    for mistake in no_lock no_ftruncate mapped_private lock_of_one_process \
+        nobody_waits_for_room; do
+        refused shared_memory $wrong/$mistake.rs \
+            > $processes/shared_memory-$mistake.txt
+    done
+}
 
 ## message_queue
 

@@ -5,6 +5,8 @@
 //! The reader of the ring is held with its first line while more lines come
 //! than the ring has slots for; then it uses one line after another.
 
+mod judging;
+
 use std::fs;
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use testbed::{Calls, Profile};
 
 use crate::stage::{Halt, KONGMING, Role, Stage};
-use crate::verdict::{Judge, Performance, side_by_side};
 use crate::{Grader, Mutant, Take};
 
 /// How the lab is graded.
@@ -21,7 +22,7 @@ pub static GRADER: Grader = Grader {
     pristine: include_str!("../../pristine/ch13_processes/shared_memory.rs"),
     takes: &[Take { name: "", profile: Profile::Modern }],
     scenario,
-    judge,
+    judge: judging::judge,
     mutants: &[
         Mutant { name: "never_unlinked", cause: "left-behind" },
         Mutant { name: "mapped_private", cause: "map-private" },
@@ -34,9 +35,8 @@ pub static GRADER: Grader = Grader {
 };
 
 const YIELD: &str = "sched_yield";
+const FORKS: [&str; 4] = ["fork", "vfork", "clone", "clone3"];
 const WATCHED: [&str; 4] = ["futex", "ftruncate", "fallocate", "exit_group"];
-/// Set in a futex's operation: for the threads of one process (futex(2)).
-const PRIVATE: u64 = 128;
 /// How long until another look at processes that end.
 const GLANCE: Duration = Duration::from_millis(1);
 
@@ -67,8 +67,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     let args = ["counter", &name, &args[0], &args[1]].map(String::from);
     let counter = start(stage, "counter", args.to_vec())?;
     let mut looks = Vec::new();
-    let entries = (processes * rounds) as usize;
-    let counted = count(stage, counter, (&name, entries), &mut looks);
+    let counted = count(stage, counter, (&name, processes, rounds), &mut looks);
     stage.fact("counter", &looks);
     counted?;
     end(stage, counter)?;
@@ -91,9 +90,25 @@ fn start(
     args: Vec<String>,
 ) -> Result<Role, Halt> {
     let program = stage.start_with(role, KONGMING, args, |launch| {
-        launch.hold(&[YIELD]).watch(&WATCHED)
+        launch.hold(&[YIELD]).hold(&FORKS).watch(&WATCHED)
     })?;
     stage.line(program, "shared memory ")?;
+    // One child after another: what is not there when the first one needs it
+    // comes too late.
+    loop {
+        stage.idle(program)?;
+        let mut held = calls(stage, program)?.held();
+        held.retain(|call| FORKS.contains(&call.name));
+        for call in &held {
+            calls(stage, program)?.release(call);
+        }
+        if held.is_empty() || stage.left().is_zero() {
+            break;
+        }
+    }
+    for name in FORKS {
+        calls(stage, program)?.let_go(name);
+    }
     Ok(program)
 }
 
@@ -101,10 +116,14 @@ fn start(
 fn count(
     stage: &mut Stage,
     role: Role,
-    (name, entries): (&str, usize),
+    (name, processes, rounds): (&str, u64, u64),
     looks: &mut Vec<Look>,
 ) -> Result<(), Halt> {
-    for _ in 0..entries {
+    let mut lost = 0;
+    for _ in 0..processes * rounds {
+        if lost == rounds {
+            break;
+        }
         let look = look(stage, role, name)?;
         let inside = look.inside;
         let before = looks.last().map(|last: &Look| last.inside);
@@ -119,8 +138,11 @@ fn count(
                 return Err(Halt::Missed(what.into()));
             }
             1 => drop(calls(stage, role)?.release_one(YIELD)),
-            // Lost already; how much, the last line tells.
-            _ => break,
+            // All write what they have made of the same number.
+            _ => {
+                calls(stage, role)?.release_all(YIELD);
+                lost += 1;
+            }
         }
     }
     calls(stage, role)?.let_go(YIELD);
@@ -173,6 +195,9 @@ fn look(stage: &mut Stage, role: Role, name: &str) -> Result<Look, Halt> {
     })?;
     wait_for_deaths(stage, role)?;
     stage.idle(role)?;
+    if !stage.program(role).wait_idle(Duration::ZERO)? {
+        return Err(Halt::Missed("waited for every process to sleep".into()));
+    }
     let file = format!("/dev/shm{name}");
     let host = stage.net.host(KONGMING)?;
     let bytes = host.at(move || fs::read(file))?.ok();
@@ -215,208 +240,4 @@ fn calls(stage: &Stage, role: Role) -> Result<Calls, Halt> {
     let calls = stage.program(role).calls().cloned();
     let unwatched = || testbed::Error::new("the program is not watched");
     calls.ok_or_else(|| unwatched().into())
-}
-
-fn read<T: serde::de::DeserializeOwned>(
-    performance: &Performance,
-    fact: &str,
-) -> Vec<T> {
-    let value = performance.facts.get(fact).cloned().unwrap_or_default();
-    serde_json::from_value(value).unwrap_or_default()
-}
-
-fn judge(performances: &[Performance], judge: &mut Judge) {
-    let [performance] = performances else { return };
-    let counter: Vec<Look> = read(performance, "counter");
-    let ring: Vec<Look> = read(performance, "ring");
-    let sized = ["ftruncate", "fallocate"].iter();
-    let made = counter.iter().any(|look| !look.mapped.is_empty());
-    let sizes: usize =
-        sized.map(|call| performance.called("counter", call)).sum();
-    let begun = judge.deed(
-        "it makes an object, and gives it a size",
-        made || sizes > 0,
-        "no object in /dev/shm, and no call of ftruncate(2) was seen",
-    );
-    if !begun {
-        return;
-    }
-    for (role, looks) in [("counter", &counter), ("ring", &ring)] {
-        if looks.is_empty() {
-            continue;
-        }
-        judge_mapping(performance, role, looks, judge);
-        if role == "counter" {
-            judge_counter(performance, looks, judge);
-        } else {
-            judge_ring(performance, judge);
-        }
-        if !performance.facts.contains_key(&format!("left by {role}")) {
-            continue;
-        }
-        let left: Vec<String> = read(performance, &format!("left by {role}"));
-        judge.check(
-            "left-behind",
-            &format!("{role} leaves nothing in /dev/shm"),
-            left.is_empty(),
-            "after its end the object was still there",
-        );
-    }
-    if performance.missed.is_some() {
-        return; // The rest of the story is not there to be judged.
-    }
-    judge_output(performance, judge);
-    judge.snapshot("story", "shared_memory", &summary(&counter, &ring));
-}
-
-/// Is it the object's memory, and everybody's?
-fn judge_mapping(
-    performance: &Performance,
-    role: &str,
-    looks: &[Look],
-    judge: &mut Judge,
-) {
-    let Some(look) = looks.first() else { return };
-    judge.check(
-        "not-mapped",
-        &format!("{role} maps the object that it is told to make"),
-        !look.mapped.is_empty(),
-        "no process has a file in /dev/shm of this name in its memory",
-    );
-    judge.check(
-        "map-private",
-        &format!("{role} maps the object so that all have the same memory"),
-        look.mapped.iter().all(|mode| mode.ends_with('s')),
-        format!(
-            "/proc/PID/maps: expected rw-s; actual {}",
-            look.mapped.join(", ")
-        ),
-    );
-    // Who waits for a private futex is not woken from another process.
-    let calls = performance.trace.calls().map(|(_, call)| call);
-    let private = calls
-        .filter(|it| it.program == role && it.name == "futex")
-        .any(|it| it.args[1] & PRIVATE != 0);
-    let stuck = performance.missed.is_some()
-        && !performance.facts.contains_key(&format!("left by {role}"));
-    judge.check(
-        "private-futex",
-        &format!("{role} is woken from another process"),
-        !(stuck && private),
-        "futex was called with FUTEX_PRIVATE_FLAG, and nobody woke who slept",
-    );
-}
-
-fn judge_counter(performance: &Performance, looks: &[Look], judge: &mut Judge) {
-    let entries = performance.number("processes").unwrap_or(0)
-        * performance.number("rounds").unwrap_or(0);
-    let most = looks.iter().map(|look| look.inside).max().unwrap_or(0);
-    let printed = performance.trace.stdout("counter");
-    let last = printed.last().copied().unwrap_or_default();
-    judge.check(
-        "no-lock",
-        "one process at a time reads and writes the counter",
-        most <= 1,
-        format!(
-            "{most} had read it when none had written\n\
-             expected at the end: counter {entries}; actual: {last}"
-        ),
-    );
-    let wrong = looks
-        .iter()
-        .zip(0u64..)
-        .find(|(look, done)| look.number.is_some_and(|number| number != *done));
-    let evidence = wrong.map(|(look, done)| {
-        let number = look.number.unwrap_or_default();
-        format!("after {done} additions the object's first 8 bytes: {number}")
-    });
-    judge.check(
-        "counter-elsewhere",
-        "the object has the counter in it",
-        wrong.is_none() || most > 1,
-        evidence.unwrap_or_default(),
-    );
-}
-
-/// The words of the lines that begin so.
-fn told<'a>(performance: &'a Performance, word: &str) -> Vec<&'a str> {
-    let lines = performance.trace.stdout("ring").into_iter();
-    lines.filter_map(|line| line.strip_prefix(word)).collect()
-}
-
-fn judge_ring(performance: &Performance, judge: &mut Judge) {
-    let capacity = performance.number("capacity").unwrap_or(0) as usize;
-    let lines: Vec<String> = read(performance, "lines");
-    let printed = performance.trace.stdout("ring").into_iter().skip(1);
-    let first = printed.take_while(|line| !line.starts_with("got "));
-    let ahead = first.filter(|line| line.starts_with("put ")).count();
-    // The reader may free a slot when it has a copy, or when that is used.
-    judge.check(
-        "overwrites",
-        "who fills the ring waits when it is full",
-        ahead <= capacity + 1,
-        format!(
-            "slots: {capacity}; put while the reader had its first line in \
-             use: {ahead}"
-        ),
-    );
-    let room = ahead >= capacity || performance.missed.is_some();
-    judge.check(
-        "slots-unused",
-        "it fills every slot before it waits",
-        room,
-        format!("slots: {capacity}; put before it waited: {ahead}"),
-    );
-    let got = told(performance, "got ");
-    let is_begun = lines.iter().zip(&got).all(|(line, got)| line == got);
-    let stopped = performance.missed.is_some() && got.len() < lines.len();
-    judge.check(
-        "lines-lost",
-        "every line comes out of the ring, in order",
-        got == lines || (stopped && is_begun),
-        side_by_side(&lines, &got),
-    );
-    judge.check(
-        "ring-stands-still",
-        "the ring goes on until all lines are through",
-        !stopped,
-        format!("put: {}; got: {}", told(performance, "put ").len(), got.len()),
-    );
-}
-
-fn judge_output(performance: &Performance, judge: &mut Judge) {
-    let names: Vec<String> = read(performance, "names");
-    let heads = names.iter().map(|name| format!("shared memory {name}"));
-    let heads: Vec<String> = heads.collect();
-    let entries = performance.number("processes").unwrap_or(0)
-        * performance.number("rounds").unwrap_or(0);
-    let mut expected = heads[..heads.len().min(1)].to_vec();
-    expected.push(format!("counter {entries}"));
-    judge.printed("output", performance, "counter", &expected);
-    // Who prints first, `put` or `got`, is the scheduler's affair.
-    let put = told(performance, "put ");
-    let lines: Vec<String> = read(performance, "lines");
-    let printed = performance.trace.stdout("ring");
-    let count = 1 + 2 * lines.len();
-    let first = printed.first().copied() == heads.get(1).map(String::as_str);
-    judge.check(
-        "output",
-        "ring prints what the stub asks for",
-        first && put == lines && printed.len() == count,
-        side_by_side(&lines, &put),
-    );
-    judge.ended_well(performance, "counter");
-    judge.ended_well(performance, "ring");
-}
-
-/// What was found at the first turn of each.
-fn summary(counter: &[Look], ring: &[Look]) -> String {
-    let mut text = String::new();
-    for (role, looks) in [("counter", counter), ("ring", ring)] {
-        let Some(look) = looks.first() else { continue };
-        let Look { inside, mapped, .. } = look;
-        let mapped = mapped.join(", ");
-        text.push_str(&format!("{role}: held {inside}, mapped {mapped}\n"));
-    }
-    text
 }

@@ -1,5 +1,4 @@
-//! Another way: a file in /dev/shm, by the standard library alone; a slot is
-//! free when its line has been used.
+//! Another way: a file in /dev/shm, opened and sized by the standard library.
 //!
 //! Usage: shared_memory counter NAME PROCESSES ROUNDS
 //!        shared_memory ring NAME CAPACITY
@@ -81,11 +80,11 @@ fn pass_lines(name: &str, capacity: usize) -> anyhow::Result<()> {
         for slot in shared.slots[..capacity].iter().cycle() {
             shared.filled.wait()?;
             let line = read_slot(slot);
+            shared.free.post()?;
             match line {
                 Some(line) => use_line(&line),
                 None => return Ok(()),
             }
-            shared.free.post()?;
         }
         Ok(())
     })?;
