@@ -28,18 +28,21 @@ main() {
     byteorder
     backlog
     accept
+    oob
     time_wait
-    # oob
     fork_exec
     zombies
-    # pipe_ipc
+    pipe_ipc
     sysv_sem
     shared_memory
     # message_queue
     # pass_fd
+    # shared_memory
+    message_queue
+    pass_fd
     threads
     mutex
-    # condvar
+    condvar
     # semaphore
 }
 
@@ -119,12 +122,11 @@ time_wait() {
     run time_wait --rule 'drop fin from ernest-laptop'
     timeline | without_arp | sed -n '1p; / Enter /,/TIME-WAIT has/p' \
         | awk '{ print } /TIME-WAIT has/ { exit }' > $tcp/time_wait-lost-fin.txt
-    mistake ch03_tcp time_wait no_reuse
-    sed -n '/^ *server 2, while/,/^ *a socket of/p' "$said" \
-        | sed 's/^ *//; /^$/d' > $tcp/time_wait-in-use.txt
-    mistake ch03_tcp time_wait linger_zero
-    sed -n '/^ *ernest-laptop  *Kongming20/,/ RST /p' "$said" \
-        | sed 's/^ *//' > $tcp/time_wait-linger.txt
+    wrong=tests/mutants/ch03_tcp/time_wait
+    refused time_wait $wrong/no_reuse.rs \
+        | evidence > $tcp/time_wait-in-use.txt
+    refused time_wait $wrong/linger_zero.rs \
+        | evidence > $tcp/time_wait-linger.txt
 }
 
 accept() {
@@ -150,7 +152,26 @@ accept() {
     echo "$room find room" > $sockets/accept-full-20.txt
 }
 
-## oob
+oob() {
+    run oob --text -- 'data 123' 'urgent abc' 'data 123'
+    sed '/ prints: /d' "$said" > $sockets/oob.txt
+    run oob -- 'data 123' 'urgent abc' 'data 123'
+    output_of sender > $sockets/oob-sender.txt
+    output_of receiver > $sockets/oob-receiver.txt
+    run oob --profile book
+    output > $sockets/oob-inline.txt
+    run oob -- 'data 12' 'urgent ab' 'data 34' 'urgent cd' 'data 56'
+    output_of receiver > $sockets/oob-overwritten.txt
+    run oob -- 'urgent a' 'urgent b' 'data 56'
+    output_of receiver > $sockets/oob-overwritten-first.txt
+    run oob --rule 'drop data from ernest-laptop' \
+        -- 'data 123' 'urgent abc' 'data 123'
+    timeline | sed -n '/is told: data 123/,/FIN/p' | sed '$d' \
+        > $sockets/oob-again.txt
+    run oob --rule 'delay 300ms every ack from Kongming20' \
+        -- 'data 123' 'urgent abc' 'data 123'
+    timeline | sed -n '/ bytes/p; /ACK ack 7 /p' > $sockets/oob-pending.txt
+}
 
 fork_exec() {
     run fork_exec --text
@@ -177,12 +198,25 @@ zombies() {
     sed -n '/SIGCONT/,/client 13 connects/p' "$said" | sed '$d' \
         > $processes/zombies-twelve.txt
     for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
+        refused zombies "tests/mutants/ch13_processes/zombies/$mistake.rs" \
         refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
             > $processes/zombies-$mistake.txt
     done
 }
 
-## pipe_ipc
+pipe_ipc() {
+    for take in gone collect; do
+        run pipe_ipc --take $take
+        output > $processes/pipe_ipc-$take.txt
+    done
+    run pipe_ipc --take filter -- 3 5 hello
+    output > $processes/pipe_ipc-filter.txt
+    for mistake in filter_keeps_its_writer writes_all_then_reads \
+        sender_keeps_the_reader two_writes writes_through_a_buffer; do
+        refused pipe_ipc tests/mutants/ch13_processes/pipe_ipc/$mistake.rs \
+            > $processes/pipe_ipc-$mistake.txt
+    done
+}
 
 sysv_sem() {
     run sysv_sem --text -- 3 2
@@ -210,9 +244,29 @@ shared_memory() {
     done
 }
 
-## message_queue
+message_queue() {
+    run message_queue --text --take sysv
+    cp "$said" $processes/message_queue-sysv.txt
+    run message_queue --text --take posix
+    cp "$said" $processes/message_queue-posix.txt
+    run message_queue --text --take sysv -- 'send 5 five' 'send 3 three' \
+        'send 9 nine' 'receive -9' 'receive -9' 'receive -9'
+    cp "$said" $processes/message_queue-negative.txt
+    run message_queue --text --take sysv -- 'send 1 abcdefgh' \
+        'send 1 abcdefgh' 'send 1 abcdefgh' 'send 1 abcdefg' 'send 1 ab' 'send 1 a'
+    cp "$said" $processes/message_queue-bytes.txt
+}
 
-## pass_fd
+pass_fd() {
+    run pass_fd --text
+    sed '1d; s/^Kongming20 prints: /    /; s/^\[Kongming20: \(.*\)\]$/\1/' \
+        "$said" > $processes/pass_fd.txt
+    for name in number_as_bytes opens_by_path small_control_buffer reads_ahead
+    do
+        refused pass_fd tests/mutants/ch13_processes/pass_fd/$name.rs \
+            | evidence > $processes/pass_fd-$name.txt
+    done
+}
 
 threads() {
     run threads -- 327680 10,20,30 7,x,9 1,2
@@ -235,7 +289,17 @@ mutex() {
     refused mutex $wrong/opposite_order.rs > $threads/mutex-deadlock.txt
 }
 
-## condvar
+condvar() {
+    run condvar --take 'lines to the end' -- 2 2
+    output > $threads/condvar-output.txt
+    timeline > $threads/condvar.txt
+    run condvar --take 'lines to the end' -- 1 2
+    output > $threads/condvar-one.txt
+    wrong=tests/mutants/ch14_threads/condvar
+    refused condvar $wrong/looks_then_locks.rs > $threads/condvar-lost.txt
+    refused condvar $wrong/waits_once.rs > $threads/condvar-stolen.txt
+    refused condvar $wrong/wakes_one_at_the_end.rs > $threads/condvar-end.txt
+}
 
 ## semaphore
 
@@ -257,6 +321,8 @@ run_to_the_limit() {
     test $status -eq 1
 }
 
+# The first check that a wrong program does not pass, with its evidence: refused
+# LAB FILE.
 # The first check that a wrong program does not pass: refused LAB FILE.
 refused() {
     status=0
@@ -266,6 +332,9 @@ refused() {
         shown' "$said"
 }
 
+# The evidence alone.
+evidence() {
+    sed '1d; s/^        //; /^ *$/d'
 # What the grader says of a known mistake: mistake CHAPTER LAB NAME.
 mistake() {
     status=0
@@ -284,6 +353,9 @@ output() {
     sed -n 's/.*| //p' "$said"
 }
 
+# What one of several programs printed.
+output_of() {
+    sed -n "s/^[^ ]* $1 .*| //p" "$said"
 # One program on one host: nothing on the wire, and no need to say whose.
 without_names() {
     sed '1d; s/^Kongming20 prints: //; s/^\[Kongming20: /[/' "$said"

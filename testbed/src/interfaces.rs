@@ -17,7 +17,7 @@ use crate::wire::{Pkt, Plug, Port, Tap};
 /// TAP's own queue of 500 frames loses hundreds a second of bulk traffic.
 const QUEUE: u32 = 10_000;
 /// What a veth pair may need to notice that it is connected.
-const CARRIER_PATIENCE: Duration = Duration::from_secs(2);
+const CARRIER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// What of it can be done by the host alone, while others start: TAP devices,
 /// addresses and all. Runs on the host.

@@ -87,20 +87,20 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
-    // oob
-    // fork_exec
-    // zombies
-    // pipe_ipc
-    &ch13_processes::sysv_sem::GRADER,
+    &ch05_sockets::oob::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,
     &ch13_processes::shared_memory::GRADER,
     // message_queue
     // pass_fd
+    &ch13_processes::sysv_sem::GRADER,
+    // shared_memory
+    &ch13_processes::message_queue::GRADER,
+    &ch13_processes::pass_fd::GRADER,
     &ch14_threads::threads::GRADER,
     &ch14_threads::mutex::GRADER,
-    // condvar
+    &ch14_threads::condvar::GRADER,
     // semaphore
 ];
 

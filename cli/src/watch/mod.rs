@@ -103,16 +103,17 @@ struct Watch {
 impl Watch {
     /// What there is to do. A text that no verdict is known of gets one.
     fn begin(&mut self) -> anyhow::Result<()> {
+        if let Some(lab) = &self.current {
+            let last = progress::entry(lab)?.last.map(|last| last.text);
+            let begun = progress::state(lab)? == State::InProgress;
+            if begun && last.as_ref() != self.eyes.seen(lab) {
+                self.queue.push_back(lab.clone());
+            }
+        }
         self.screen.clear();
         println!("watching labs/: save a file, and it is graded");
         self.show_current();
         self.screen.keys();
-        let Some(lab) = &self.current else { return Ok(()) };
-        let last = progress::entry(lab)?.last.map(|last| last.text);
-        let begun = progress::state(lab)? == State::InProgress;
-        if begun && last.as_ref() != self.eyes.seen(lab) {
-            self.queue.push_back(lab.clone());
-        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
@@ -31,16 +31,23 @@ fn watch(copy: &Checkout, more: &[&str]) -> Running {
 }
 
 /// Waits until the learner's program runs; all processes of the run.
-fn under_way(copy: &Checkout, watch: &Running) -> Vec<(u32, String)> {
+#[track_caller]
+fn under_way(copy: &Checkout, watch: &mut Running) -> Vec<(u32, String)> {
     let program = copy.target.join("debug/backlog");
-    until(PATIENCE, "program", || {
+    let runs = |pid: u32| {
+        let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
+        exe.is_ok_and(|exe| exe == program)
+    };
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         let all = descendants(watch.pid());
-        let runs = |pid: u32| {
-            let exe = std::fs::read_link(format!("/proc/{pid}/exe"));
-            exe.is_ok_and(|exe| exe == program)
-        };
-        all.iter().any(|(pid, _)| runs(*pid)).then_some(all)
-    })
+        if all.iter().any(|(pid, _)| runs(*pid)) {
+            return all;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    watch.wait_line("the program under way");
+    unreachable!("no program runs")
 }
 
 fn left(of: &[(u32, String)]) -> Vec<u32> {
@@ -74,7 +81,7 @@ fn a_save_during_a_run_ends_it_and_starts_anew() {
     let copy = Checkout::fresh();
     let mut watch = watch(&copy, &[]);
     copy.write(BACKLOG, SITS);
-    let first = under_way(&copy, &watch);
+    let first = under_way(&copy, &mut watch);
     assert!(first.len() >= 3, "lab, its network, the program: {first:?}");
     copy.write(BACKLOG, &copy.read(&format!("solutions/{BACKLOG}")));
     watch.wait_line("backlog: saved again");
@@ -121,7 +128,7 @@ fn nothing_stays_of_a_watcher_that_is_killed() {
         let mut watch = Running::start(command);
         watch.wait_line("write   labs/");
         copy.write(BACKLOG, SITS);
-        let run = under_way(&copy, &watch);
+        let run = under_way(&copy, &mut watch);
         watch.kill(signal);
         until(SOON, "end of all", || left(&run).is_empty().then_some(()));
     }
@@ -194,7 +201,7 @@ fn q_ends_it_and_the_run_under_way() {
     let copy = Checkout::fresh();
     let mut watch = watch(&copy, &["backlog"]);
     copy.write(BACKLOG, SITS);
-    let run = under_way(&copy, &watch);
+    let run = under_way(&copy, &mut watch);
     watch.type_line("q");
     assert_eq!(watch.end(), Some(0));
     assert_eq!(left(&run), NOBODY);
@@ -240,19 +247,25 @@ fn a_file_without_text_is_graded_too() {
     watch.kill(Signal::SIGINT);
 }
 
-/// inotify(7): EMFILE, the user's limit of instances.
+/// inotify(7): EMFILE, the user's limit of instances; ENOSPC, of watches.
 #[test]
 fn without_inotify_it_says_why_and_looks_by_itself() {
     let copy = Checkout::fresh();
-    let filter = Filter::new().refuse(libc::SYS_inotify_init1, libc::EMFILE);
-    let mut command: Command = copy.command(&["watch"]);
-    // SAFETY: `load` is async-signal-safe.
-    unsafe { command.pre_exec(move || Ok(filter.load()?)) };
-    let mut watch = Running::start(command);
-    watch.wait_line("inotify_init1: Too many open files");
-    watch.wait_line("cure: sudo sysctl fs.inotify.max_user_instances=");
-    watch.wait_line("write   labs/");
-    copy.write(BACKLOG, "fn main() { let half = ; }\n");
-    watch.wait_line("cause: does-not-compile");
-    watch.kill(Signal::SIGINT);
+    for (call, errno, limit) in [
+        (libc::SYS_inotify_init1, libc::EMFILE, "max_user_instances"),
+        (libc::SYS_inotify_add_watch, libc::ENOSPC, "max_user_watches"),
+    ] {
+        copy.write(BACKLOG, "// nothing yet\n");
+        let filter = Filter::new().refuse(call, errno);
+        let mut command: Command = copy.command(&["watch", "backlog"]);
+        // SAFETY: `load` is async-signal-safe.
+        unsafe { command.pre_exec(move || Ok(filter.load()?)) };
+        let mut watch = Running::start(command);
+        watch.wait_line("note: inotify_");
+        watch.wait_line(&format!("cure: sudo sysctl fs.inotify.{limit}="));
+        watch.wait_line("cause: does-not-compile");
+        copy.write(BACKLOG, "fn main() {}\n");
+        watch.wait_line("cause: silent");
+        watch.kill(Signal::SIGINT);
+    }
 }

@@ -14,7 +14,7 @@ impl Trace {
     /// `wire` did to it, when it was `delivered_ns`, `states` (host name to TCP
     /// state, once it was delivered), a `protocol`, a `summary` and, for TCP,
     /// a `segment` with `connection`, `from`, `to`, `flags`, relative `seq` and
-    /// `ack`, `data`, `window`, `options` and `again`.
+    /// `ack`, `data`, `window`, `urgent`, `options` and `again`.
     pub fn to_json(&self, lab: &str) -> Value {
         let mut view = View::new();
         let events: Vec<Value> = self
@@ -51,6 +51,7 @@ impl Trace {
                 "ack": segment.ack,
                 "data": segment.data,
                 "window": segment.window,
+                "urgent": segment.urgent,
                 "options": segment.options,
                 "again": segment.again,
             });

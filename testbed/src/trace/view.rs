@@ -42,6 +42,8 @@ pub struct SegmentView {
     pub data: usize,
     /// The window field, not scaled.
     pub window: u16,
+    /// With URG, how far behind `seq` the urgent data ends.
+    pub urgent: Option<u16>,
     /// Options in tcpdump's notation.
     pub options: Vec<String>,
     /// Was all of it sent before?
@@ -49,7 +51,8 @@ pub struct SegmentView {
 }
 
 impl SegmentView {
-    /// `SYN seq 0`, `PSH ACK seq 1 ack 1, 5 bytes`, `RST seq 1`.
+    /// `SYN seq 0`, `PSH ACK seq 1 ack 1, 5 bytes`, `RST seq 1`; as tcpdump
+    /// has it, `PSH URG ACK seq 1 ack 1, 5 bytes, urg 5`.
     pub fn summary(&self) -> String {
         let mut text = format!("{}", self.flags);
         // A bare acknowledgement's own number says nothing.
@@ -62,6 +65,9 @@ impl SegmentView {
         }
         if self.data > 0 {
             text.push_str(&format!(", {} bytes", self.data));
+        }
+        if let Some(urgent) = self.urgent {
+            text.push_str(&format!(", urg {urgent}"));
         }
         if self.again {
             text.push_str(", again");
@@ -117,6 +123,7 @@ impl View {
             ack: segment.flags.ack.then_some(ack),
             data: segment.data,
             window: segment.window,
+            urgent: segment.flags.urg.then_some(segment.urgent),
             options: segment.options,
             again,
         })

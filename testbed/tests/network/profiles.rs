@@ -101,7 +101,7 @@ fn syn_gaps(lan: &Lan) -> Result<[f64; 2], Box<dyn std::error::Error>> {
 /// The kernel may be late by a timer's granularity, and a busy machine by more.
 fn assert_about(gaps: [f64; 2], expected: [f64; 2]) {
     for (gap, about) in gaps.iter().zip(expected) {
-        assert!((about * 0.95..about * 1.4).contains(gap), "{gaps:?}");
+        assert!((about * 0.95..about * 1.9).contains(gap), "{gaps:?}");
     }
 }
 

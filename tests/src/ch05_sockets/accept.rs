@@ -34,7 +34,7 @@ pub static GRADER: Grader = Grader {
         Mutant { name: "one_after_another", cause: "one-at-a-time" },
         Mutant { name: "closes_at_the_fin", cause: "unread-data" },
         Mutant { name: "error_is_end_of_file", cause: "reset-taken-for-end" },
-        Mutant { name: "shuts_down_and_keeps", cause: "leaks-descriptors" },
+        Mutant { name: "keeps_who_has_reset", cause: "leaks-descriptors" },
         Mutant { name: "tries_again", cause: "spins" },
         Mutant { name: "waits_for_room", cause: "left-hanging" },
     ],

@@ -3,6 +3,6 @@
 pub mod accept;
 pub mod backlog;
 pub mod byteorder;
-// oob
+pub mod oob;
 
-mod peer;
+pub mod peer;

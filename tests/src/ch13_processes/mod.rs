@@ -1,14 +1,16 @@
 //! Chapter 13: processes.
 
-// fork_exec
-// zombies
-// pipe_ipc
 pub mod fork_exec;
+pub mod message_queue;
+pub mod pass_fd;
 pub mod pipe_ipc;
 pub mod shared_memory;
 pub mod sysv_sem;
 pub mod zombies;
 // message_queue
 // pass_fd
+// shared_memory
+pub mod sysv_sem;
+pub mod zombies;
 
 mod client;

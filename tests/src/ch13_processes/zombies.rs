@@ -10,7 +10,6 @@ mod judge;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use testbed::{DescriptorKind, ProcessInfo, Profile, TcpSocket, TcpState};
@@ -96,6 +95,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Plan {
     address: String,
+    port: u16,
     lines: usize,
 }
 
@@ -224,18 +224,17 @@ impl Town {
         self.told(stage, 1);
         stage.step(LAPTOP, format!("client {} is done", client.number))?;
         client.finish();
-        let closed = stage.patiently(|stage, glance| {
-            let served = self.children(stage)?.alive == 0;
-            let sockets = stage.net.host(KONGMING)?.tcp_sockets()?;
-            // Its FIN would have ended CLOSE-WAIT before the child's end.
-            let kept = served
-                && sockets.iter().any(|s| {
-                    s.peer == client.address && s.state == TcpState::CloseWait
-                });
-            client.listen(if kept { Duration::ZERO } else { glance });
-            Ok((client.ended || kept).then_some(client.ended))
+        let own = stage.program(self.server).pid() as i32;
+        stage.processes(self.server, "the child to end", |processes| {
+            census(processes, own).alive == 0
         })?;
-        stage.fact("closed", closed.unwrap_or(false));
+        // A FIN ends CLOSE-WAIT, and leaves before the child can be missed.
+        let sockets = stage.net.host(KONGMING)?.tcp_sockets()?;
+        let kept = sockets.iter().any(|socket| {
+            socket.peer == client.address && socket.state == TcpState::CloseWait
+        });
+        let closed = !kept && client.hears_the_end(stage)?;
+        stage.fact("closed", closed);
         let kept = self.kept_by_the_server(stage)?;
         stage.fact("kept", kept);
         drop(client);
@@ -276,9 +275,13 @@ impl Town {
         stage: &mut Stage,
         number: usize,
     ) -> Result<Client, Halt> {
-        let client = Client::connect(stage, number, self.address)?;
+        let mut port = stage.draw.port();
+        while self.plans.iter().any(|plan| plan.port == port) {
+            port = stage.draw.port();
+        }
+        let client = Client::connect(stage, number, port, self.address)?;
         let address = client.address.to_string();
-        self.plans.push(Plan { address, lines: 1 });
+        self.plans.push(Plan { address, port, lines: 1 });
         stage.fact("plans", &self.plans);
         Ok(client)
     }

@@ -76,6 +76,9 @@ fn play(stage: &mut Stage, program: Role, workers: usize) -> Result<(), Halt> {
         Ok((threads.len() <= 2).then_some(()))
     })?;
     look(stage, program, "at the end")?;
+    let threads = stage.program(program).threads()?;
+    let ended = threads.iter().all(|thread| thread.state == 'Z');
+    stage.fact("ended before its input", ended);
     stage.step(KONGMING, "end of the program's input")?;
     stage.close_stdin(program);
     stage.end(program)
@@ -215,13 +218,21 @@ fn judge_start(
         &*evidence,
     );
     judge.check(
+        "background-gone",
+        "background is there too",
+        threads.len() != workers + 1 || threads.iter().any(|n| n == BACKGROUND),
+        &*evidence,
+    );
+    judge.check(
         "names",
         "background and the workers have the names that were asked for",
         threads == expected,
         evidence,
     );
     let stack = performance.number("stack").unwrap_or_default();
-    let fits = |size: &&u64| (stack..=stack + ADDED).contains(size);
+    // Nothing is mapped for a thread that gets the stack of one that has ended.
+    let fits =
+        |size: &&u64| (stack..=stack + ADDED).contains(*size) || **size == 0;
     let mapped: Vec<String> = made.iter().map(u64::to_string).collect();
     judge.check(
         "stack-ignored",
@@ -300,6 +311,13 @@ fn judge_end(performance: &Performance, judge: &mut Judge) {
         "each worker frees its share, and nobody that of background",
         freed == expected,
         side_by_side(&expected, &freed),
+    );
+    let ended = performance.facts.get("ended before its input");
+    judge.check(
+        "ends-early",
+        "the process is there until its input ends",
+        ended.and_then(|ended| ended.as_bool()) != Some(true),
+        "it had ended after its last line, with its input still open",
     );
     let threads: Vec<String> = list(performance, "at the end");
     judge.check(

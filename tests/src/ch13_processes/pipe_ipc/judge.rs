@@ -41,12 +41,15 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         _ => 1,
     };
     let children = performance.number("children").unwrap_or_default() as usize;
+    let cause =
+        if children > 0 { "one-after-the-other" } else { "no-children" };
     judge.check(
-        "no-children",
-        "child processes do the work",
+        cause,
+        "the children work side by side",
         !performance.facts.contains_key("children") || children >= wanted,
-        format!("at least {wanted} children are needed; there were {children}"),
+        format!("at least {wanted} are needed; there were {children}"),
     );
+    judge_alone(performance, judge);
     judge_end(performance, judge);
     judge_gone(performance, judge);
     judge_records(performance, &expected, judge);
@@ -55,6 +58,21 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     }
     judge.printed("output", performance, "pipe_ipc", &expected);
     judge.ended_well(performance, "pipe_ipc");
+}
+
+/// What the parent has to tell nobody else tells as well.
+fn judge_alone(performance: &Performance, judge: &mut Judge) {
+    let printed = performance.trace.stdout("pipe_ipc");
+    let answer = |line: &&&str| {
+        line.starts_with("answer of ") || line.contains(" records, ")
+    };
+    let told: Vec<&str> = printed.iter().filter(answer).copied().collect();
+    judge.check(
+        "child-runs-on",
+        "only the parent tells what it has read",
+        told.len() <= 1,
+        told.join("\n"),
+    );
 }
 
 /// Nobody waits for what cannot come.
@@ -70,7 +88,18 @@ fn judge_end(performance: &Performance, judge: &mut Judge) {
     let child_reads = |number: &usize| {
         children.iter().any(|child| child.reads.contains(number))
     };
-    let (cause, name) = if full {
+    // Only who writes to it could read it.
+    let own = |one: &Holder| {
+        let mine = one.reads.iter().filter(|n| one.writes.contains(n));
+        let others = |n: &&usize| {
+            let reads = holders.iter().filter(|other| other.reads.contains(n));
+            reads.count() > 1
+        };
+        mine.filter(|n| !others(n)).count() > 0
+    };
+    let (cause, name) = if full && holders.iter().any(own) {
+        ("writer-keeps-end", "who writes to a pipe cannot read it")
+    } else if full {
         ("both-full", "somebody reads while somebody writes")
     } else if children.iter().any(both) {
         ("filter-keeps-end", "a child has no end open that it does not use")
@@ -81,22 +110,24 @@ fn judge_end(performance: &Performance, judge: &mut Judge) {
     } else {
         return;
     };
-    let list = |numbers: &[usize]| match numbers {
-        [] => "none".to_string(),
-        some => {
-            let some: Vec<String> = some.iter().map(usize::to_string).collect();
-            some.join(", ")
+    let open: String = holders.iter().map(describe).collect();
+    let evidence =
+        format!("all of them sleep, and nothing will wake them{open}");
+    judge.check(cause, name, false, evidence);
+}
+
+/// Which ends a process has open.
+fn describe(Holder { name, reads, writes }: &Holder) -> String {
+    let list = |numbers: &[usize]| {
+        let some: Vec<String> = numbers.iter().map(usize::to_string).collect();
+        match numbers {
+            [] => "nothing".to_string(),
+            [one] => format!("pipe {one}"),
+            _ => format!("pipes {}", some.join(" and ")),
         }
     };
-    let open = holders.iter().map(|Holder { name, reads, writes }| {
-        let (reads, writes) = (list(reads), list(writes));
-        format!("\n{name} has open: to read, pipe {reads}; to write, {writes}")
-    });
-    let evidence = format!(
-        "all of them sleep, and nothing will wake them{}",
-        open.collect::<String>()
-    );
-    judge.check(cause, name, false, evidence);
+    let (reads, writes) = (list(reads), list(writes));
+    format!("\n{name}: can read from {reads}, and write to {writes}")
 }
 
 /// Whoever writes to a pipe that nobody reads has to live with it.
@@ -111,6 +142,18 @@ fn judge_gone(performance: &Performance, judge: &mut Judge) {
         "it goes on when its reader is gone",
         exit.is_success(),
         format!("{exit}\n{said}").trim_end(),
+    );
+    let printed = performance.trace.stdout("pipe_ipc");
+    let answered = printed.iter().find(|line| line.starts_with("answer of "));
+    judge.check(
+        "reads-all-first",
+        "the filter answers while it reads, and reads no more than it answers",
+        !printed.contains(&"all sent"),
+        format!(
+            "{}\n{}\nall sent, though the filter was to end before that",
+            printed.first().copied().unwrap_or_default(),
+            answered.copied().unwrap_or_default(),
+        ),
     );
 }
 
@@ -152,7 +195,10 @@ fn judge_records(
         "read-is-not-a-record",
         "the reader finds the records in what it has read",
         printed.is_empty() || printed == right,
-        format!("expected {right}\nactual   {printed}\nmany records were there before the first read"),
+        format!(
+            "expected {right}\nactual   {printed}\n\
+             many records were there before the first read"
+        ),
     );
 }
 
