@@ -35,9 +35,6 @@ main() {
     pipe_ipc
     sysv_sem
     shared_memory
-    # message_queue
-    # pass_fd
-    # shared_memory
     message_queue
     pass_fd
     threads
@@ -335,6 +332,8 @@ refused() {
 # The evidence alone.
 evidence() {
     sed '1d; s/^        //; /^ *$/d'
+}
+
 # What the grader says of a known mistake: mistake CHAPTER LAB NAME.
 mistake() {
     status=0

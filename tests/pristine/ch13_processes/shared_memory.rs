@@ -1,8 +1,8 @@
 //! Share memory between processes: a counter, and a ring of lines.
 //!
-//! shm_open(3) makes a file without a disk, in /dev/shm. Mapped with MAP_SHARED,
-//! its pages are the same memory in every process that maps them or inherits
-//! the mapping. The kernel keeps nobody from touching them at the same time:
+//! shm_open(3) makes a file without a disk, in /dev/shm. With MAP_SHARED its
+//! pages are the same memory in every process that maps them or inherits the
+//! mapping. The kernel keeps nobody from touching them at the same time:
 //! semaphores that lie in the same memory do.
 //!
 //! Usage: shared_memory counter NAME PROCESSES ROUNDS
@@ -74,8 +74,8 @@ fn pass_lines(name: &str, capacity: usize) -> anyhow::Result<()> {
     //    (`write_slot`), and prints `put LINE` before the child may see it.
     //    After the last slot, the `capacity`th, comes the first again. No slot
     //    is written that has not been read: the parent sleeps while the ring is
-    //    full. `shared.free` and `shared.filled` are for that. At the end of the
-    //    input it puts `None`.
+    //    full. `shared.free` and `shared.filled` are for that. At the end of
+    //    the input it puts `None`.
     // 7. `reap` the child, and remove the object.
     todo!("pass_lines is not started: {name}, {capacity} slots")
 }
@@ -178,9 +178,8 @@ fn mmap(object: OwnedFd, flags: i32) -> io::Result<&'static Shared> {
         (size_of::<Shared>(), libc::PROT_READ | libc::PROT_WRITE);
     let fd = object.as_raw_fd();
     // SAFETY: the kernel chooses an address where nothing is mapped.
-    let address = unsafe {
-        libc::mmap(std::ptr::null_mut(), size, access, flags, fd, 0)
-    };
+    let address =
+        unsafe { libc::mmap(std::ptr::null_mut(), size, access, flags, fd, 0) };
     if address == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }

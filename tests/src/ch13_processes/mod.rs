@@ -7,10 +7,5 @@ pub mod pipe_ipc;
 pub mod shared_memory;
 pub mod sysv_sem;
 pub mod zombies;
-// message_queue
-// pass_fd
-// shared_memory
-pub mod sysv_sem;
-pub mod zombies;
 
 mod client;
