@@ -40,7 +40,7 @@ main() {
     threads
     mutex
     condvar
-    # semaphore
+    semaphore
 }
 
 # The kernel's release without what a distribution or a cloud adds to it.
@@ -276,7 +276,16 @@ condvar() {
     refused condvar $wrong/wakes_one_at_the_end.rs > $threads/condvar-end.txt
 }
 
-## semaphore
+semaphore() {
+    run semaphore -- 2 8 29
+    output > $threads/semaphore-output.txt
+    timeline > $threads/semaphore.txt
+    wrong=tests/mutants/ch14_threads/semaphore
+    refused semaphore $wrong/loads_and_stores.rs > $threads/semaphore-store.txt
+    refused semaphore $wrong/wakes_at_zero_only.rs > $threads/semaphore-zero.txt
+    refused semaphore $wrong/wakes_then_adds.rs > $threads/semaphore-early.txt
+    refused semaphore $wrong/wakes_always.rs > $threads/semaphore-always.txt
+}
 
 # Runs the reference program into $said: run LAB [OPTION...]. A run that fails,
 # or that says nothing because the network lost a frame, ends this script.

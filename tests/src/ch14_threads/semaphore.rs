@@ -119,9 +119,11 @@ impl Run {
     /// All threads have looked at the value, and none has acted on it.
     fn gather(&mut self, stage: &mut Stage, count: usize) -> Result<(), Halt> {
         self.steps.calls().hold(GATE);
-        self.steps.calls().hold("futex");
         stage.enter(self.program);
-        self.steps.settle(stage, sleepers)?;
+        self.steps.settle(stage, nothing)?;
+        // Not before: while threads are made, they wait for the C library's
+        // own locks, as malloc(3) has them.
+        self.steps.calls().hold("futex");
         let threads = self.steps.others(stage)?.len();
         stage.fact("threads", threads);
         self.outside = self.steps.at_gate();
