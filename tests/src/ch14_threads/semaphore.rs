@@ -120,6 +120,7 @@ impl Run {
     fn gather(&mut self, stage: &mut Stage, count: usize) -> Result<(), Halt> {
         self.steps.calls().hold(GATE);
         stage.enter(self.program);
+        stage.line(self.program, &format!("{count} threads want"))?;
         self.steps.settle(stage, nothing)?;
         // Not before: while threads are made, they wait for the C library's
         // own locks, as malloc(3) has them.
@@ -276,6 +277,7 @@ impl Run {
     fn lock(&mut self, stage: &mut Stage, count: usize) -> Result<(), Halt> {
         self.steps.calls().hold(GATE);
         stage.enter(self.program);
+        stage.line(self.program, &format!("{count} threads count"))?;
         self.steps.settle(stage, nothing)?;
         let threads = self.steps.at_gate();
         let what = ("no-window", "every thread comes to the lock");
@@ -396,9 +398,11 @@ fn judge_output(performance: &Performance, judge: &mut Judge) {
         format!("{threads} threads want to be in, {value} may"),
     ];
     expected.append(&mut visits);
-    expected.extend(["all are out".to_string(), counted]);
+    expected.push("all are out".into());
+    expected.push(format!("{threads} threads count {rounds} each"));
+    expected.push(counted);
     let (mut actual, others): (Vec<&str>, Vec<&str>) =
-        printed.iter().copied().partition(|l| l.starts_with("thread "));
+        printed.iter().copied().partition(|line| line.starts_with("thread "));
     actual.sort_unstable();
     let (first, last) = others.split_at(others.len().min(2));
     let actual = [first, &actual, last].concat();

@@ -119,6 +119,7 @@ fn main() -> anyhow::Result<()> {
             })
         })
         .collect();
+    println!("{threads} threads count {rounds} each");
     for counter in counters {
         counter.join().ok().context("a thread panicked")?;
     }
