@@ -33,7 +33,7 @@ main() {
     fork_exec
     zombies
     pipe_ipc
-    # sysv_sem
+    sysv_sem
     # shared_memory
     message_queue
     pass_fd
@@ -195,8 +195,8 @@ zombies() {
     sed -n '/SIGCONT/,/client 13 connects/p' "$said" | sed '$d' \
         > $processes/zombies-twelve.txt
     for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
-        refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
         refused zombies "tests/mutants/ch13_processes/zombies/$mistake.rs" \
+        refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
             > $processes/zombies-$mistake.txt
     done
 }
@@ -210,12 +210,23 @@ pipe_ipc() {
     output > $processes/pipe_ipc-filter.txt
     for mistake in filter_keeps_its_writer writes_all_then_reads \
         sender_keeps_the_reader two_writes writes_through_a_buffer; do
-        refused pipe_ipc ch13_processes/pipe_ipc/$mistake.rs \
+        refused pipe_ipc tests/mutants/ch13_processes/pipe_ipc/$mistake.rs \
             > $processes/pipe_ipc-$mistake.txt
     done
 }
 
-## sysv_sem
+sysv_sem() {
+    run sysv_sem --text -- 3 2
+    without_names > $processes/sysv_sem.txt
+    run sysv_sem --take told --text -- 3 2
+    without_names > $processes/sysv_sem-told.txt
+    run sysv_sem --text -- 1 3
+    without_names > $processes/sysv_sem-alone.txt
+    wrong=tests/mutants/ch13_processes/sysv_sem
+    for mistake in no_undo undo_on_one_way value_of_two; do
+        refused sysv_sem $wrong/$mistake.rs > $processes/sysv_sem-$mistake.txt
+    done
+}
 
 ## shared_memory
 
@@ -259,7 +270,7 @@ mutex() {
     run mutex -- 4 5 10 3
     output > $threads/mutex-output.txt
     timeline > $threads/mutex.txt
-    wrong=ch14_threads/mutex
+    wrong=tests/mutants/ch14_threads/mutex
     refused mutex $wrong/a_lock_for_each.rs > $threads/mutex-lost.txt
     refused mutex $wrong/opposite_order.rs > $threads/mutex-deadlock.txt
 }
@@ -305,30 +316,9 @@ run_to_the_limit() {
     test $status -eq 1
 }
 
-# What the grader says against a program with a known mistake: the first check
-# that fails, with its evidence.
-refused() {
-    status=0
-    $lab check "$1" --seed 1 --file "tests/mutants/$2" > "$said" || status=$?
-    test $status -eq 1
-    sed -n '/^  NOT /,$p' "$said" | sed '2,${/^  [a-zN]/,$d}'
-# The first check that a wrong program does not pass: refused LAB FILE.
-refused() {
-    status=0
-    $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
-    test $status -eq 1
-    awk '/^  (NOT|ok|cause)/ { if (shown) exit } /^  NOT/ { shown = 1 }
-        shown' "$said"
-}
-
-# What the grader says of a known mistake: mistake CHAPTER LAB NAME.
-mistake() {
-    status=0
-    $lab check "$2" --seed 1 --file "tests/mutants/$1/$2/$3.rs" > "$said" \
-        || status=$?
-    test $status -eq 1
 # The first check that a wrong program does not pass, with its evidence: refused
 # LAB FILE.
+# The first check that a wrong program does not pass: refused LAB FILE.
 refused() {
     status=0
     $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
@@ -340,6 +330,12 @@ refused() {
 # The evidence alone.
 evidence() {
     sed '1d; s/^        //; /^ *$/d'
+# What the grader says of a known mistake: mistake CHAPTER LAB NAME.
+mistake() {
+    status=0
+    $lab check "$2" --seed 1 --file "tests/mutants/$1/$2/$3.rs" > "$said" \
+        || status=$?
+    test $status -eq 1
 }
 
 # The figure with its clock, without what stands before and after it.
@@ -355,6 +351,11 @@ output() {
 # What one of several programs printed.
 output_of() {
     sed -n "s/^[^ ]* $1 .*| //p" "$said"
+# One program on one host: nothing on the wire, and no need to say whose.
+without_names() {
+    sed '1d; s/^Kongming20 prints: //; s/^\[Kongming20: /[/' "$said"
+}
+
 # What a panicking program prints besides its message, and empty lines.
 without_advice() {
     sed '/RUST_BACKTRACE/d; /^$/d'

@@ -102,7 +102,11 @@ impl Verify {
         }
         let mut summary = summarise(&labs, &subjects, &verdicts)?;
         let first = &verdicts[..subjects.len()];
-        summary.look_alikes = look_alikes(&subjects, first);
+        let without = without_look_alike(&subjects, first);
+        summary.look_alikes = labs.len() - without.len();
+        for lab in without {
+            eprintln!("{lab}: no mutant prints what the solution prints");
+        }
         summary.seconds = start.elapsed().as_secs_f64();
         for (lab, difference) in evidence(&labs, &subjects, first) {
             summary.evidence_differs += 1;
@@ -226,24 +230,24 @@ fn summarise(
     Ok(summary)
 }
 
-/// How many labs have a written mutant whose every line is the solution's.
-fn look_alikes(subjects: &[(Lab, Subject)], verdicts: &[Verdict]) -> usize {
+/// The labs without a written mutant whose every line is the solution's.
+fn without_look_alike(
+    subjects: &[(Lab, Subject)],
+    verdicts: &[Verdict],
+) -> Vec<String> {
     let both = || subjects.iter().zip(verdicts);
     let solutions =
         both().filter(|((_, subject), _)| *subject == Subject::Solution);
-    solutions
-        .filter(|((lab, _), solution)| {
-            both().any(|((of, subject), verdict)| {
-                lab.id == of.id
-                    && matches!(subject, Subject::Mutant(_))
-                    && same_words(verdict, solution)
-            })
+    let without = solutions.filter(|((lab, _), solution)| {
+        !both().any(|((of, subject), verdict)| {
+            lab.id == of.id
+                && matches!(subject, Subject::Mutant(_))
+                && same_words(verdict, solution)
         })
-        .count()
+    });
+    without.map(|((lab, _), _)| lab.id.clone()).collect()
 }
 
-/// Do both print the same lines? Those of two threads, or of two processes,
-/// come in any order.
 fn same_words(one: &Verdict, other: &Verdict) -> bool {
     let words = |verdict: &Verdict| -> Vec<Vec<String>> {
         let scripts = verdict.scripts.iter();

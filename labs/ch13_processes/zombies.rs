@@ -27,9 +27,9 @@ fn main() -> anyhow::Result<()> {
     //    already, and print `child for ADDRESS:PORT` (the client's). The child
     //    has the connection, and the parent does not keep a copy; the parent
     //    has the listener, and the child does not keep a copy.
-    // 3. The child sends back every byte that comes. At end-of-file it ends; its
-    //    exit status is how many lines (`\n`) it has sent back. A client sends
-    //    fewer than 256, in pieces of any size.
+    // 3. The child sends back every byte that comes. At end-of-file it ends;
+    //    its exit status is how many lines (`\n`) it has sent back. A client
+    //    sends fewer than 256, in pieces of any size.
     // 4. When children have ended, ask for the status of each, at once: not
     //    when the next client comes, and not by looking every so often. Print
     //    `child for ADDRESS:PORT ended with status STATUS` for each. Then go on
@@ -38,8 +38,8 @@ fn main() -> anyhow::Result<()> {
     //    for the children that are left, print their lines as in 4, print
     //    `stopped`, and return.
     //
-    // The process sleeps while there is nothing to do, and three things can wake
-    // it: standard input, a client, the end of a child. poll(2) waits for
+    // The process sleeps while there is nothing to do, and three things can
+    // wake it: standard input, a client, the end of a child. poll(2) waits for
     // descriptors; signalfd(2) makes one of a signal.
     todo!("zombies is not started: {listener:?}")
 }

@@ -118,6 +118,10 @@ impl Door {
     ) -> io::Result<Option<(TcpStream, SocketAddr)>> {
         match listener.accept() {
             Ok(accepted) => return Ok(Some(accepted)),
+            // Linux hands over who has reset; other systems say so here.
+            Err(err) if err.kind() == ErrorKind::ConnectionAborted => {
+                return Ok(None);
+            }
             Err(err) if err.raw_os_error() != Some(libc::EMFILE) => {
                 return Err(err);
             }

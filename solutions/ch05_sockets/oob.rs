@@ -9,7 +9,7 @@
 //! Usage: oob recv ADDRESS:PORT
 //!        oob inline ADDRESS:PORT
 //!        oob send ADDRESS:PORT
-//! See also: tcp(7), send(2), recv(2), sockatmark(3), poll(2): POLLPRI; RFC 6093
+//! See also: tcp(7), send(2), sockatmark(3), poll(2): POLLPRI; RFC 6093
 
 use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -67,11 +67,13 @@ fn receive(mut conn: TcpStream) -> io::Result<()> {
         } else {
             // This ends at the mark, or passes it once the byte is fetched.
             match conn.read(&mut buf)? {
-                0 => return Ok(println!("end of file")),
+                0 => break, // the peer's FIN
                 n => println!("data {}", buf[..n].escape_ascii()),
             }
         }
     }
+    println!("end of file");
+    Ok(())
 }
 // ANCHOR_END: receive
 
@@ -85,10 +87,12 @@ fn receive_inline(mut conn: TcpStream) -> io::Result<()> {
             println!("mark");
         }
         match conn.read(&mut buf)? {
-            0 => return Ok(println!("end of file")),
+            0 => break, // the peer's FIN
             n => println!("data {}", buf[..n].escape_ascii()),
         }
     }
+    println!("end of file");
+    Ok(())
 }
 // ANCHOR_END: inline
 

@@ -1,9 +1,10 @@
 //! Talk with child processes through pipes, and know when they are done.
 //!
-//! A pipe is some 64 KiB of memory in the kernel, with an end to read and an end
-//! to write. A read waits while it is empty, a write while it is full. A read
-//! is end-of-file when nobody has the end to write open any more, and a write is
-//! EPIPE when nobody has the end to read: every copy that fork made counts.
+//! A pipe is some 64 KiB of memory in the kernel, with an end to read and an
+//! end to write. A read waits while it is empty, a write while it is full. A
+//! read is end-of-file when nobody has the end to write open any more, and a
+//! write is EPIPE when nobody has the end to read: each copy that fork has made
+//! counts.
 //!
 //! Usage: pipe_ipc filter LINES KEEP WORD
 //!        pipe_ipc collect WRITERS RECORDS

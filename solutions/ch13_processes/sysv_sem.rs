@@ -1,6 +1,6 @@
 //! Let processes take turns, with a System V semaphore set.
 //!
-//! A semaphore is a number in the kernel. semop(2) adds to it, and whoever would
+//! A semaphore is a number in the kernel. semop(2) adds to it, and who would
 //! make it negative sleeps until others have added enough. What a process has
 //! done with SEM_UNDO the kernel takes back when that process ends, however it
 //! ends. The set itself belongs to no process: it stays until it is removed, or

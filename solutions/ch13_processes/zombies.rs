@@ -29,19 +29,36 @@ fn main() -> anyhow::Result<()> {
     let address = std::env::args().nth(1).context(USAGE)?;
     let address: SocketAddr = address.parse().context("parse ADDRESS:PORT")?;
     let listener = listen(address)?;
-    // Blocked, the signal interrupts no call. It stays pending, and as long as
-    // it does a signalfd is readable.
-    let mut mask = SigSet::empty();
-    mask.add(Signal::SIGCHLD);
-    mask.thread_block().context("sigprocmask")?;
-    let signals = SignalFd::new(&mask).context("signalfd")?;
+    let signals = sigchld().context("signalfd")?;
     println!("listening on {}", listener.local_addr().context("getsockname")?);
 
-    // ANCHOR: loop
+    let mut children = serve_all(listener, &signals)?;
+    println!("closing");
+    reap(&mut children, WaitPidFlag::empty()).context("waitpid")?;
+    println!("stopped");
+    Ok(())
+}
+
+/// A descriptor that is readable as long as SIGCHLD is pending. Blocked, the
+/// signal stays so, and interrupts no call.
+fn sigchld() -> nix::Result<SignalFd> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    mask.thread_block()?;
+    SignalFd::new(&mask)
+}
+
+// ANCHOR: loop
+/// Gives each client a child, until standard input ends; the listener is closed
+/// then, and the children that are left are returned.
+fn serve_all(
+    listener: TcpListener,
+    signals: &SignalFd,
+) -> anyhow::Result<HashMap<Pid, SocketAddr>> {
     let mut children = HashMap::new();
     loop {
         let [input, ended, client] =
-            wait(&listener, &signals).context("poll")?;
+            wait(&listener, signals).context("poll")?;
         if ended {
             signals.read_signal().context("read signalfd")?;
             reap(&mut children, WaitPidFlag::WNOHANG).context("waitpid")?;
@@ -63,17 +80,11 @@ fn main() -> anyhow::Result<()> {
             // the last copy is closed, and that is to be the child's.
         }
         if input {
-            break;
+            return Ok(children);
         }
     }
-    // ANCHOR_END: loop
-
-    drop(listener);
-    println!("closing");
-    reap(&mut children, WaitPidFlag::empty()).context("waitpid")?;
-    println!("stopped");
-    Ok(())
 }
+// ANCHOR_END: loop
 
 /// Sends back what comes, to its end; how many lines that were.
 fn serve(mut conn: TcpStream) -> i32 {

@@ -9,7 +9,7 @@
 //! Usage: oob recv ADDRESS:PORT
 //!        oob inline ADDRESS:PORT
 //!        oob send ADDRESS:PORT
-//! See also: tcp(7), send(2), recv(2), sockatmark(3), poll(2): POLLPRI; RFC 6093
+//! See also: tcp(7), send(2), sockatmark(3), poll(2): POLLPRI; RFC 6093
 
 use std::io::{self, BufRead};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -1,6 +1,6 @@
 //! Let processes take turns, with a System V semaphore set.
 //!
-//! A semaphore is a number in the kernel. semop(2) adds to it, and whoever would
+//! A semaphore is a number in the kernel. semop(2) adds to it, and who would
 //! make it negative sleeps until others have added enough. What a process has
 //! done with SEM_UNDO the kernel takes back when that process ends, however it
 //! ends. The set itself belongs to no process: it stays until it is removed, or
@@ -33,11 +33,11 @@ fn main() -> anyhow::Result<()> {
     // 1. Make a set of one semaphore, private and for your own user alone (mode
     //    0600), and give the semaphore its value. Print `semaphore set ID`,
     //    with the number that semget(2) returned.
-    // 2. Start PROCESSES children with `start_child`, numbered from 1. Each goes
-    //    through `section` ROUNDS times, and nobody is in it while another is:
-    //    the others sleep in semop(2), and take turns. A child that is killed
-    //    in the section (SIGKILL: it runs nothing more) must not lock the
-    //    others out.
+    // 2. Start PROCESSES children with `start_child`, numbered from 1. Each
+    //    goes through `section` ROUNDS times, and nobody is in it while another
+    //    is: the others sleep in semop(2), and take turns. A child that is
+    //    killed in the section (SIGKILL: it runs nothing more) must not lock
+    //    the others out.
     // 3. Sleep in `told_to_end`, which returns when all children have ended, or
     //    when SIGTERM comes: then print `told to end`.
     // 4. In either case remove the set, and print `removed`: nothing is to be

@@ -326,6 +326,7 @@ fn look_at_child(stage: &mut Stage, shell: Role) -> Result<i32, Halt> {
         let mut others = others(stage, shell)?.into_iter();
         Ok(others.find(|it| it.name == "waits" && it.state == 'S'))
     })?;
+    stage.fact("reads", child.is_some());
     let Some(child) = child else {
         let text = "waited for a child that reads its standard input";
         return Err(Halt::Missed(text.into()));

@@ -1,10 +1,10 @@
 //! Grades `pipe_ipc`: pipes that come to their end, and do not stand still.
 //!
 //! Four takes. `filter`: a few lines, so that only a forgotten copy of an end
-//! can stop it. `much`: more than two pipes hold. `gone`: the filter ends before
-//! it has read all. `collect`: several writers, each held at every write and let
-//! go one after the other, while nobody reads: two writes to a record are torn
-//! apart for certain, and the first read finds many records.
+//! can stop it. `much`: more than two pipes hold. `gone`: the filter ends
+//! before it has read all. `collect`: several writers, each held at every write
+//! and let go one after the other, while nobody reads: two writes to a record
+//! are torn apart for certain, and the first read finds many records.
 
 mod judge;
 
@@ -147,7 +147,7 @@ fn count_children(stage: &mut Stage, program: Role) -> Result<(), Halt> {
     Ok(())
 }
 
-/// Lets the writers write in turn, a call each, and only then lets anybody read.
+/// Lets the writers write in turn, a call each, and lets nobody read before.
 fn take_turns(stage: &mut Stage, program: Role) -> Result<(), Halt> {
     let parent = stage.program(program).pid();
     let mut last = 0;

@@ -215,7 +215,7 @@ fn tell_to_end(
     stage.program(role).signal(SIGTERM)?;
     let said = stage.line(role, "removed");
     stage.idle(role)?;
-    looks.push(look(stage, role)?);
+    note(stage, role, looks)?;
     said?;
     calls(stage, role)?.let_go("sched_yield");
     Ok(())
@@ -237,7 +237,7 @@ fn alone(
     let ending = ending(stage, role);
     wait_for_deaths(stage, role, &ending)?;
     stage.idle(role)?;
-    looks.push(look(stage, role)?);
+    note(stage, role, looks)?;
     let mut inside = held(stage, role);
     inside.retain(|call| call.name == "sched_yield");
     match inside.len() {
@@ -283,6 +283,19 @@ fn ending(stage: &Stage, role: Role) -> Vec<u32> {
         .into_iter()
         .filter(|call| call.tid != parent && call.name.starts_with("exit"));
     ends.map(|call| call.tid).collect()
+}
+
+/// Looks, and writes a step when what there is to see has changed.
+fn note(stage: &Stage, role: Role, looks: &mut Vec<Look>) -> Result<(), Halt> {
+    let look = look(stage, role)?;
+    let seen = |look: &Look| (look.inside, look.waiting);
+    if looks.last().map(seen) != Some(seen(&look)) {
+        let Look { inside, waiting, .. } = look;
+        let text = format!("in the section {inside}, in semop {waiting}");
+        stage.step(KONGMING, text)?;
+    }
+    looks.push(look);
+    Ok(())
 }
 
 /// Looks where every child is, and at the host's semaphore sets.

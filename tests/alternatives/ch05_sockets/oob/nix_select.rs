@@ -50,10 +50,12 @@ fn receive(address: SocketAddr, inline: bool) -> anyhow::Result<()> {
             continue;
         }
         match recv(conn.as_raw_fd(), &mut buf, MsgFlags::empty())? {
-            0 => return Ok(println!("end of file")),
+            0 => break, // the peer's FIN
             n => println!("data {}", buf[..n].escape_ascii()),
         }
     }
+    println!("end of file");
+    Ok(())
 }
 
 /// Sleeps until there is something; is there urgent data?

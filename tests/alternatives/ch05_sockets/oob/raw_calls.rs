@@ -45,10 +45,12 @@ fn receive(address: SocketAddr, inline: bool) -> anyhow::Result<()> {
             }
         }
         match receive_some(conn, &mut buf, 0).context("recv")? {
-            0 => return Ok(println!("end of file")),
+            0 => break, // the peer's FIN
             n => println!("data {}", buf[..n].escape_ascii()),
         }
     }
+    println!("end of file");
+    Ok(())
 }
 
 fn send_pieces(address: SocketAddr) -> anyhow::Result<()> {

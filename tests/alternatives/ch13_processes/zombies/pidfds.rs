@@ -22,7 +22,8 @@ struct Child {
 }
 
 fn main() -> anyhow::Result<()> {
-    let address = std::env::args().nth(1).context("usage: zombies ADDR:PORT")?;
+    let address =
+        std::env::args().nth(1).context("usage: zombies ADDR:PORT")?;
     let address: SocketAddr = address.parse().context("parse ADDR:PORT")?;
     let listener = TcpListener::bind(address).context("bind")?;
     println!("listening on {address}");

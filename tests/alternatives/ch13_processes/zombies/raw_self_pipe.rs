@@ -17,7 +17,8 @@ use anyhow::Context;
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 
 fn main() -> anyhow::Result<()> {
-    let address = std::env::args().nth(1).context("usage: zombies ADDR:PORT")?;
+    let address =
+        std::env::args().nth(1).context("usage: zombies ADDR:PORT")?;
     let address: SocketAddr = address.parse().context("parse ADDR:PORT")?;
     let mut listener = Some(TcpListener::bind(address).context("bind")?);
     let (woken, wake) = pipe().context("pipe2")?;
@@ -111,8 +112,8 @@ fn wait(fds: [RawFd; 3]) -> io::Result<[bool; 3]> {
 }
 
 fn catch_sigchld() -> io::Result<()> {
-    // SAFETY: the all-zero sigaction is valid; the handler makes one call, which
-    // signal-safety(7) lists.
+    // SAFETY: the all-zero sigaction is valid; the handler makes one call,
+    // which signal-safety(7) lists.
     let done = unsafe {
         let mut action: libc::sigaction = std::mem::zeroed();
         action.sa_sigaction = wake as *const () as usize;
@@ -123,9 +124,11 @@ fn catch_sigchld() -> io::Result<()> {
 }
 
 extern "C" fn wake(_signal: i32) {
-    // SAFETY: one byte that lives as long as the program. A full pipe is as good
-    // as one more byte in it.
-    unsafe { libc::write(WAKE.load(Ordering::Relaxed), c"".as_ptr().cast(), 1) };
+    // SAFETY: one byte that lives as long as the program. A full pipe is as
+    // good as one more byte in it.
+    unsafe {
+        libc::write(WAKE.load(Ordering::Relaxed), c"".as_ptr().cast(), 1)
+    };
 }
 
 fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {

@@ -47,10 +47,12 @@ fn receive(mut conn: TcpStream) -> io::Result<()> {
     let mut buf = [0; 1024];
     loop {
         match conn.read(&mut buf)? {
-            0 => return Ok(println!("end of file")),
+            0 => break, // the peer's FIN
             n => println!("data {}", buf[..n].escape_ascii()),
         }
     }
+    println!("end of file");
+    Ok(())
 }
 
 /// Prints all bytes as they stand in the stream, and where the mark is.
@@ -62,10 +64,12 @@ fn receive_inline(mut conn: TcpStream) -> io::Result<()> {
             println!("mark");
         }
         match conn.read(&mut buf)? {
-            0 => return Ok(println!("end of file")),
+            0 => break, // the peer's FIN
             n => println!("data {}", buf[..n].escape_ascii()),
         }
     }
+    println!("end of file");
+    Ok(())
 }
 
 /// Sends each line of standard input, as it says.

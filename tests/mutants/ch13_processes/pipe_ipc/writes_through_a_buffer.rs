@@ -5,7 +5,9 @@
 //!        pipe_ipc collect WRITERS RECORDS
 //! See also: pipe(2), pipe(7), fork(2), wait(2)
 
-use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write, pipe};
+use std::io::{
+    self, BufRead, BufReader, BufWriter, ErrorKind, Read, Write, pipe,
+};
 use std::io::{PipeReader, PipeWriter};
 use std::process::exit;
 

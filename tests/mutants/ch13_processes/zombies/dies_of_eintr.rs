@@ -1,4 +1,5 @@
-//! The mistake: a handler for SIGCHLD, and nothing for the call that it interrupts.
+//! The mistake: a handler for SIGCHLD, and nothing for the call that it
+//! interrupts.
 //!
 //! Usage: zombies ADDRESS:PORT
 //! See also: fork(2), wait(2), signal(7), signalfd(2)

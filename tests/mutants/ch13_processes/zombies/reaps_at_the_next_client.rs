@@ -34,7 +34,8 @@ fn main() -> anyhow::Result<()> {
 
     let mut children = HashMap::new();
     loop {
-        let [input, ended, client] = wait(&listener, &signals).context("poll")?;
+        let [input, ended, client] =
+            wait(&listener, &signals).context("poll")?;
         if ended {
             signals.read_signal().context("read signalfd")?;
         }
@@ -108,14 +109,10 @@ fn reap(
 
 /// Sleeps until there is something: on standard input (its end counts), a child
 /// that has ended, a client.
-fn wait(
-    listener: &TcpListener,
-    signals: &SignalFd,
-) -> nix::Result<[bool; 3]> {
+fn wait(listener: &TcpListener, signals: &SignalFd) -> nix::Result<[bool; 3]> {
     let stdin = io::stdin();
     let watch = |fd| PollFd::new(fd, PollFlags::POLLIN);
-    let mut fds =
-        [stdin.as_fd(), signals.as_fd(), listener.as_fd()].map(watch);
+    let mut fds = [stdin.as_fd(), signals.as_fd(), listener.as_fd()].map(watch);
     poll(&mut fds, PollTimeout::NONE)?;
     Ok(fds.map(|fd| fd.any().unwrap_or(true)))
 }

@@ -25,6 +25,14 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     for turn in &turns {
         judge_turn(turn, judge);
     }
+    if let Some(reads) = performance.facts.get("reads") {
+        judge.check(
+            "stdin-not-shared",
+            "a command without `<` waits for a line of the shell's input",
+            reads == true,
+            "`./waits > heard` was not seen to wait for one",
+        );
+    }
     if performance.facts.contains_key("waiting") {
         judge_waiting(performance, judge);
     }
@@ -113,7 +121,7 @@ fn judge_files(performance: &Performance, first: &Turn, judge: &mut Judge) {
         Some(rest) if !rest.is_empty() => {
             ("not-truncated", "`> FILE` empties the file first")
         }
-        _ if first.got.starts_with("exit 1") => {
+        _ if ["exit 126", "exit 127"].contains(&first.got.as_str()) => {
             ("not-executed", "a command is found in PATH, and executed")
         }
         _ => ("not-redirected", "`> FILE` takes the place of standard output"),

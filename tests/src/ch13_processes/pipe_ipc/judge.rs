@@ -110,6 +110,14 @@ fn judge_end(performance: &Performance, judge: &mut Judge) {
     } else {
         return;
     };
+    let open: String = holders.iter().map(describe).collect();
+    let evidence =
+        format!("all of them sleep, and nothing will wake them{open}");
+    judge.check(cause, name, false, evidence);
+}
+
+/// Which ends a process has open.
+fn describe(Holder { name, reads, writes }: &Holder) -> String {
     let list = |numbers: &[usize]| {
         let some: Vec<String> = numbers.iter().map(usize::to_string).collect();
         match numbers {
@@ -118,15 +126,8 @@ fn judge_end(performance: &Performance, judge: &mut Judge) {
             _ => format!("pipes {}", some.join(" and ")),
         }
     };
-    let open = holders.iter().map(|Holder { name, reads, writes }| {
-        let (reads, writes) = (list(reads), list(writes));
-        format!("\n{name}: can read from {reads}, and write to {writes}")
-    });
-    let evidence = format!(
-        "all of them sleep, and nothing will wake them{}",
-        open.collect::<String>()
-    );
-    judge.check(cause, name, false, evidence);
+    let (reads, writes) = (list(reads), list(writes));
+    format!("\n{name}: can read from {reads}, and write to {writes}")
 }
 
 /// Whoever writes to a pipe that nobody reads has to live with it.
@@ -194,7 +195,10 @@ fn judge_records(
         "read-is-not-a-record",
         "the reader finds the records in what it has read",
         printed.is_empty() || printed == right,
-        format!("expected {right}\nactual   {printed}\nmany records were there before the first read"),
+        format!(
+            "expected {right}\nactual   {printed}\n\
+             many records were there before the first read"
+        ),
     );
 }
 

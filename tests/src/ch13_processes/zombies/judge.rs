@@ -139,7 +139,16 @@ fn judge_signal(performance: &Performance, judge: &mut Judge) {
         left.server,
         format!("the server ended when its children had\n{said}"),
     );
-    let later = at("left_later");
+    judge_zombies(count, left, at("left_later"), judge);
+}
+
+/// What the server has left when it had nothing more to do.
+fn judge_zombies(
+    count: usize,
+    left: Children,
+    later: Option<Children>,
+    judge: &mut Judge,
+) {
     let cause = match later {
         _ if left.zombies + 1 == count && count > 1 => "one-wait-per-signal",
         Some(later) if later.zombies < left.zombies => "reaps-late",
