@@ -98,7 +98,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch14_threads::threads::GRADER,
     &ch14_threads::mutex::GRADER,
     &ch14_threads::condvar::GRADER,
-    // semaphore
+    &ch14_threads::semaphore::GRADER,
 ];
 
 /// What every program with graders in it does first, before any thread: plays

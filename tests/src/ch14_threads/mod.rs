@@ -2,6 +2,6 @@
 
 pub mod condvar;
 pub mod mutex;
+pub mod semaphore;
 mod steps;
 pub mod threads;
-// semaphore
