@@ -195,7 +195,6 @@ zombies() {
     sed -n '/SIGCONT/,/client 13 connects/p' "$said" | sed '$d' \
         > $processes/zombies-twelve.txt
     for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
-        refused zombies "tests/mutants/ch13_processes/zombies/$mistake.rs" \
         refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
             > $processes/zombies-$mistake.txt
     done
@@ -318,7 +317,6 @@ run_to_the_limit() {
 
 # The first check that a wrong program does not pass, with its evidence: refused
 # LAB FILE.
-# The first check that a wrong program does not pass: refused LAB FILE.
 refused() {
     status=0
     $lab check "$1" --seed 1 --file "$2" > "$said" || status=$?
@@ -330,6 +328,8 @@ refused() {
 # The evidence alone.
 evidence() {
     sed '1d; s/^        //; /^ *$/d'
+}
+
 # What the grader says of a known mistake: mistake CHAPTER LAB NAME.
 mistake() {
     status=0
@@ -351,6 +351,8 @@ output() {
 # What one of several programs printed.
 output_of() {
     sed -n "s/^[^ ]* $1 .*| //p" "$said"
+}
+
 # One program on one host: nothing on the wire, and no need to say whose.
 without_names() {
     sed '1d; s/^Kongming20 prints: //; s/^\[Kongming20: /[/' "$said"
