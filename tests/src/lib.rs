@@ -92,7 +92,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,
     &ch13_processes::sysv_sem::GRADER,
-    // shared_memory
+    &ch13_processes::shared_memory::GRADER,
     &ch13_processes::message_queue::GRADER,
     &ch13_processes::pass_fd::GRADER,
     &ch14_threads::threads::GRADER,

@@ -1,12 +1,14 @@
 //! The board, and what is refused before anything is started.
 
-use crate::support::{command, lab, root, run};
+use crate::support::{command, lab, labs, root, run};
 
 #[test]
 fn without_a_terminal_the_board_is_printed_and_that_is_all() {
-    let said = lab(&[]).exits(0).says(&["Chapter 3: tcp", "of 3 labs passed"]);
+    let said = lab(&[]).exits(0).says(&["Chapter 3: tcp"]);
+    let count = format!("of {} labs passed", labs().len());
+    assert!(said.stdout.contains(&count), "{said}");
     assert!(!said.stdout.contains('\x1b'), "colour in a pipe: {said}");
-    for name in ["handshake", "byteorder", "backlog"] {
+    for (name, _) in labs() {
         assert!(said.stdout.contains(name), "{said}");
     }
 }
@@ -15,9 +17,7 @@ fn without_a_terminal_the_board_is_printed_and_that_is_all() {
 fn a_list_has_the_documented_fields() {
     let list = lab(&["list", "--json"]).exits(0).json();
     let labs = list["labs"].as_array().unwrap();
-    let ids: Vec<&str> =
-        labs.iter().map(|lab| lab["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["handshake", "byteorder", "backlog"]);
+    assert_eq!(labs[0]["id"], "handshake", "the order is the curriculum's");
     for lab in labs {
         let fields: Vec<&String> = lab.as_object().unwrap().keys().collect();
         let documented =
@@ -64,7 +64,9 @@ fn a_shell_completes_the_labs_names() {
         assert!(lines.any(|line| line.contains("backlog")), "{order}");
     }
     let script = lab(&["completions", "bash"]).exits(0).stdout;
-    let all = script.matches("handshake byteorder backlog").count();
+    let names: Vec<&str> =
+        labs().iter().map(|(name, _)| name.as_str()).collect();
+    let all = script.matches(&names.join(" ")).count();
     assert!(all >= orders.len(), "{all} of them");
 }
 

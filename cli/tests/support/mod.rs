@@ -10,6 +10,7 @@ pub mod world;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::{Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use assert_cmd::Command;
@@ -106,21 +107,31 @@ pub fn target_dir() -> PathBuf {
     }
 }
 
-/// The reference program of a lab, as a file to be graded.
-pub fn solution(lab: &str) -> String {
-    let file = match lab {
-        "handshake" => "ch03_tcp/handshake.rs",
-        "byteorder" => "ch05_sockets/byteorder.rs",
-        "backlog" => "ch05_sockets/backlog.rs",
-        other => panic!("no lab {other}"),
-    };
-    root().join("solutions").join(file).to_str().unwrap().to_string()
+/// The labs' names and their chapters, in the order of the board.
+pub fn labs() -> &'static [(String, String)] {
+    static LABS: OnceLock<Vec<(String, String)>> = OnceLock::new();
+    LABS.get_or_init(|| {
+        let list = lab(&["list", "--json"]).exits(0).json();
+        let text = |lab: &Value, name: &str| {
+            lab[name].as_str().unwrap_or_default().to_string()
+        };
+        let labs = list["labs"].as_array().unwrap().iter();
+        labs.map(|lab| (text(lab, "id"), text(lab, "chapter"))).collect()
+    })
 }
 
-/// Has the reference programs built, as programs and as files to be graded: a
+/// The reference program of a lab, as a file to be graded.
+pub fn solution(lab: &str) -> String {
+    let mut labs = labs().iter();
+    let (id, chapter) = labs.find(|(id, _)| id == lab).unwrap();
+    let file = root().join("solutions").join(chapter).join(id);
+    file.with_extension("rs").to_str().unwrap().to_string()
+}
+
+/// Has some reference programs built, as programs and as files to be graded: a
 /// user who may not write to the target directory can then run them.
 pub fn prebuild() {
-    static ONCE: std::sync::Once = std::sync::Once::new();
+    static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         for name in ["handshake", "byteorder", "backlog"] {
             lab(&["run", name, "--solution", "--json"]).exits(0);

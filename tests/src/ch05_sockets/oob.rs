@@ -7,6 +7,8 @@
 
 mod judge;
 
+use std::mem::ManuallyDrop;
+
 use testbed::{Profile, TcpSocket};
 
 use super::peer::Peer;
@@ -85,7 +87,10 @@ fn alone(stage: &mut Stage, role: &str) -> Result<(), Halt> {
     let port = stage.draw.port();
     let peer = Peer::connect(stage, LAPTOP, port, to)?;
     stage.line(receiver, "accepted ")?;
-    let mut sender = Sender { peer, pieces: Vec::new(), bytes: 0 };
+    let sender = Sender { peer, pieces: Vec::new(), bytes: 0 };
+    // Open until this process ends: where the scenario stops early, a receiver
+    // that goes on reading must not meet the end of file or not by chance.
+    let mut sender = ManuallyDrop::new(sender);
 
     sender.data(stage)?;
     sender.urgent(stage)?;

@@ -4,7 +4,7 @@ pub mod fork_exec;
 pub mod message_queue;
 pub mod pass_fd;
 pub mod pipe_ipc;
-// shared_memory
+pub mod shared_memory;
 pub mod sysv_sem;
 pub mod zombies;
 

@@ -1,4 +1,5 @@
-//! The mistake: given back in the section's own function, and once more after it.
+//! The mistake: given back by a function that has it for its task, and once more
+//! after it.
 //!
 //! Usage: sysv_sem PROCESSES ROUNDS
 //! See also: semget(2), semop(2), semctl(2), sysvipc(7); ipcs(1), ipcrm(1)
