@@ -78,8 +78,8 @@ impl Queue {
 
     /// Puts a line in; sleeps while there is no room for it.
     fn put(&self, line: String) {
-        // 4. While there are `room` lines in the queue, sleep. Then put the line
-        //    at its end, and wake a consumer that sleeps for it.
+        // 4. While there are `room` lines in the queue, sleep. Then put the
+        //    line at its end, and wake a consumer that sleeps for it.
         todo!("put is not started: {line}")
     }
 
@@ -100,7 +100,8 @@ impl Queue {
     }
 
     /// Lets others run, and takes the lock. Take it here and nowhere else, so
-    /// that whatever can happen before it, happens. Nobody waits with a timeout.
+    /// that whatever can happen before it, happens. Nobody waits with a
+    /// timeout.
     fn lock(&self) -> MutexGuard<'_, State> {
         thread::yield_now();
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

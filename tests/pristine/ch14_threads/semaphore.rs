@@ -40,16 +40,17 @@ impl Semaphore {
     /// Takes 1 off the value; sleeps while it is 0.
     fn wait(&self) {
         // 1. Read the value by `look`, and by nothing else here: others run
-        //    before you know what it was. If it was not 0, take 1 off it, in one
-        //    atomic step that fails if the value has changed since. If it was 0,
-        //    sleep by `futex_wait`; then, and after each failure, begin again.
+        //    before you know what it was. If it was not 0, take 1 off it, in
+        //    one atomic step that fails if the value has changed since. If it
+        //    was 0, sleep by `futex_wait`; then, and after each failure, begin
+        //    again.
         todo!("wait is not started: {}", self.value.load(SeqCst))
     }
 
     /// Adds 1 to the value, and wakes a thread if one sleeps.
     fn post(&self) {
-        // 2. Add 1; then wake, by `futex_wake`, one thread that sleeps. If nobody
-        //    sleeps or is about to, make no system call. Nobody may be
+        // 2. Add 1; then wake, by `futex_wake`, one thread that sleeps. If
+        //    nobody sleeps or is about to, make no system call. Nobody may be
         //    forgotten, however many post at once.
         todo!("post is not started")
     }
