@@ -195,11 +195,7 @@ zombies() {
     sed -n '/SIGCONT/,/client 13 connects/p' "$said" | sed '$d' \
         > $processes/zombies-twelve.txt
     for mistake in one_wait_per_signal keeps_the_listener ignores_the_status; do
-<<<<<<< HEAD
-        refused zombies tests/mutants/ch13_processes/zombies/$mistake.rs \
-=======
         refused zombies "tests/mutants/ch13_processes/zombies/$mistake.rs" \
->>>>>>> main
             > $processes/zombies-$mistake.txt
     done
 }
@@ -343,17 +339,6 @@ refused() {
 # The evidence alone.
 evidence() {
     sed '1d; s/^        //; /^ *$/d'
-<<<<<<< HEAD
-}
-
-# What the grader says of a known mistake: mistake CHAPTER LAB NAME.
-mistake() {
-    status=0
-    $lab check "$2" --seed 1 --file "tests/mutants/$1/$2/$3.rs" > "$said" \
-        || status=$?
-    test $status -eq 1
-=======
->>>>>>> main
 }
 
 # The figure with its clock, without what stands before and after it.
