@@ -139,8 +139,8 @@ fn ask() -> anyhow::Result<bool> {
 }
 
 fn examine() -> anyhow::Result<Report> {
-    let tap = probe(Backend::Tap)?;
-    let pkt = probe(Backend::Pkt)?;
+    let tap = probe("probe", Some(Backend::Tap))?;
+    let pkt = probe("probe", Some(Backend::Pkt))?;
     let backend = match (&tap, &pkt) {
         (Ok(()), _) => Some("tap"),
         (_, Ok(())) => Some("pkt"),
@@ -149,6 +149,9 @@ fn examine() -> anyhow::Result<Report> {
     let mut capabilities = vec![namespaces(&tap, &pkt)];
     capabilities.push(host_pair("tap", &tap, pkt.is_ok()));
     capabilities.push(host_pair("pkt", &pkt, tap.is_ok()));
+    if backend.is_some() {
+        capabilities.push(watched_calls(&probe("probe-calls", None)?));
+    }
     capabilities.push(book_profile());
     capabilities
         .extend(TOOLS.iter().map(|(tool, package)| program(tool, package)));
@@ -156,11 +159,11 @@ fn examine() -> anyhow::Result<Report> {
     Ok(Report { backend, kernel, capabilities })
 }
 
-/// Brings two hosts up and opens a connection between them.
-fn probe(backend: Backend) -> anyhow::Result<Result<(), Failure>> {
+/// Brings two hosts up, and tries something there.
+fn probe(what: &str, backend: Option<Backend>) -> anyhow::Result<Probed> {
     let request = Request {
-        take: "probe".into(),
-        backend: Some(backend),
+        take: what.into(),
+        backend,
         live: true,
         ..Request::default()
     };
@@ -202,6 +205,15 @@ fn host_pair(backend: &str, probed: &Probed, other: bool) -> Capability {
             }
             capability
         }
+    }
+}
+
+/// What the graders of processes and threads force schedules with.
+fn watched_calls(probed: &Probed) -> Capability {
+    let name = "system calls watched and held".to_string();
+    match probed {
+        Ok(()) => works(name, "a call of a program was seen"),
+        Err(failure) => missing(name, failure),
     }
 }
 

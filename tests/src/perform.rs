@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use testbed::door::Door;
 use testbed::trace::Event;
-use testbed::{Backend, Network, Profile, Testbed, Trace};
+use testbed::{Backend, Launch, Network, Profile, Testbed, Trace};
 
 use crate::stage::{KONGMING, LAPTOP, Stage};
 use crate::verdict::Performance;
@@ -271,8 +271,10 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
         } else {
             None
         };
-        if request.take == "probe" {
-            probe(&net)?;
+        match request.take.as_str() {
+            "probe" => probe(&net)?,
+            "probe-calls" => probe_calls(&net)?,
+            _ => {}
         }
         announce(&net, door)?;
         loop {
@@ -310,6 +312,19 @@ fn probe(net: &Testbed) -> testbed::Result<()> {
     }
     server.tcp_sockets()?;
     Ok(())
+}
+
+/// Watches a system call of a program.
+fn probe_calls(net: &Testbed) -> testbed::Result<()> {
+    let launch = Launch::new("sh", "/bin/sh").args(["-c", "exit 0"]);
+    let launch = launch.watch(&["exit_group"]);
+    let mut program = net.host(KONGMING)?.start_program(launch)?;
+    program.wait(PROBE_PATIENCE)?;
+    let calls = program.calls().map_or(0, |calls| calls.count("exit_group"));
+    match calls {
+        0 => Err(testbed::Error::new("no call of /bin/sh was seen")),
+        _ => Ok(()),
+    }
 }
 
 fn network(request: &Request) -> Network {

@@ -4,6 +4,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod calls;
 mod fix;
 mod namespaces;
 mod tun;

@@ -1,0 +1,35 @@
+//! Machines where no system call can be watched.
+
+use libc::EBUSY;
+
+use crate::capability;
+use crate::support::seccomp::Filter;
+use crate::support::world::World;
+use crate::support::{lab, solution};
+
+/// SECCOMP_FILTER_FLAG_NEW_LISTENER (seccomp(2)).
+const NEW_LISTENER: i32 = 1 << 3;
+const CURE: &str = "work outside it, or start the container with \
+                    --security-opt seccomp=unconfined";
+
+/// As in a sandbox that watches its programs itself.
+#[test]
+fn a_listener_is_there_already() {
+    for name in ["handshake", "mutex"] {
+        lab(&["check", name, "--file", &solution(name)]).exits(0);
+    }
+    let busy = || {
+        let call = libc::SYS_seccomp;
+        let filter = Filter::new().refuse_bits(call, 1, NEW_LISTENER, EBUSY);
+        World::mine().filter(filter)
+    };
+    let report = busy().lab(&["doctor", "--json"]).exits(0).json();
+    let (state, detail, cure) = capability(&report, "system calls watched");
+    assert_eq!((state.as_str(), cure.as_str()), ("missing", CURE));
+    assert!(detail.contains("a listener is in force already"), "{detail}");
+
+    let check =
+        |name: &str| busy().lab(&["check", name, "--file", &solution(name)]);
+    check("handshake").exits(0).says(&["handshake pass"]);
+    check("mutex").exits(1).says(&["mutex cannot run", CURE]);
+}
