@@ -19,9 +19,10 @@ use crate::calls::Arrival;
 use crate::descriptors::{Descriptor, Names, Tables};
 use crate::error::{Call, Error, Result};
 use crate::ipc::IpcObject;
+use crate::launch::Launch;
 use crate::network::{Backend, HostSpec};
 use crate::profile::Profile;
-use crate::program::{Launch, Mourner, Program};
+use crate::program::{Mourner, Program};
 use crate::recorder::Recorder;
 use crate::room::{Room, Run};
 use crate::sockets::{Inspector, TcpSocket};
@@ -212,7 +213,14 @@ impl Host {
             mourners.retain(|mourner| !mourner.is_done());
             mourners.push(process.mourner());
         }
-        launch.listen(process, &host, recorder, sampling, calls)
+        Program::listening(
+            launch.name(),
+            process,
+            &host,
+            recorder,
+            sampling,
+            calls,
+        )
     }
 
     /// Reads a setting of this host; the name as in sysctl(8).

@@ -29,8 +29,8 @@
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
 //! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `processes`,
-//! `descriptors`, `autopsy`, `ipc`, `room`, `program`, `host`, `interfaces`,
-//! `network`, `running`, `internet`, `door`.
+//! `descriptors`, `autopsy`, `ipc`, `room`, `program`, `launch`, `host`,
+//! `interfaces`, `network`, `running`, `internet`, `door`.
 
 mod autopsy;
 mod calls;
@@ -44,6 +44,7 @@ mod host;
 mod interfaces;
 pub mod internet;
 mod ipc;
+mod launch;
 mod netlink;
 mod network;
 mod packet;
@@ -70,11 +71,12 @@ pub use enter::enter;
 pub use error::{Error, Result};
 pub use host::{Acting, Host};
 pub use ipc::{IpcKind, IpcObject};
+pub use launch::Launch;
 pub use network::{Backend, HostSpec, Network};
 pub use packet::{Flags, Packet, Segment};
 pub use processes::{ProcessInfo, Rest};
 pub use profile::Profile;
-pub use program::{Exit, Launch, Program};
+pub use program::{Exit, Program};
 pub use running::{Follower, Testbed};
 pub use sockets::{TcpSocket, TcpState, Timer, TimerKind};
 pub use threads::ThreadInfo;

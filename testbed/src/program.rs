@@ -1,26 +1,22 @@
 //! A program on a host: started, spoken to, listened to, and never left behind.
 
 use std::collections::VecDeque;
-use std::ffi::OsString;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
-use crate::calls::{Calls, Filter, Plan};
+use crate::calls::Calls;
 use crate::error::{Call, Error, Result};
 use crate::host::Sampling;
 use crate::processes::{self, ProcessInfo, Rest};
 use crate::recorder::Recorder;
-use crate::room::{Place, Room};
 use crate::sessions;
 use crate::sys;
 use crate::threads::{self, ThreadInfo};
@@ -33,210 +29,9 @@ const MOST_LINES: usize = 5_000;
 /// At so many lines the sockets are looked at. One that prints without end is
 /// stopped within a second, and not within ten.
 const MOST_SAMPLES: usize = 500;
-/// How much memory a program may map.
-const MOST_MEMORY: u64 = 2 << 30;
-/// Processes and threads of a network that are an ordinary user's programs.
-const MOST_PROCESSES: u64 = 1_000;
 /// Who waits for longer than this where no signal reaches it does not wait for
 /// a disk.
 const LONGEST_READ: Duration = Duration::from_millis(200);
-/// The largest file that it may write.
-const LARGEST_FILE: u64 = 64 << 20;
-
-/// What is to be started, and as whom.
-#[derive(Clone, Debug)]
-pub struct Launch {
-    name: String,
-    path: PathBuf,
-    arguments: Vec<OsString>,
-    privileged: bool,
-    watched: Vec<String>,
-    held: Vec<String>,
-    most_files: Option<u64>,
-}
-
-impl Launch {
-    /// The program at `path`, under the name by which the trace calls it. Its
-    /// environment is empty but for PATH and TMPDIR, and it has no
-    /// capabilities: not even root's programs may bind port 80. It can write to
-    /// /dev/shm, /dev/mqueue and its working directory, which are the host's
-    /// own and bounded; every other file system is read-only for it.
-    pub fn new(name: impl Into<String>, path: impl Into<PathBuf>) -> Launch {
-        let mut path: PathBuf = path.into();
-        // A name without a slash is looked for in PATH; a path is from here.
-        if path.components().count() > 1 {
-            path = std::path::absolute(&path).unwrap_or(path);
-        }
-        Launch {
-            name: name.into(),
-            path,
-            arguments: Vec::new(),
-            privileged: false,
-            watched: Vec::new(),
-            held: Vec::new(),
-            most_files: None,
-        }
-    }
-
-    /// One more argument.
-    pub fn arg(mut self, argument: impl Into<OsString>) -> Launch {
-        self.arguments.push(argument.into());
-        self
-    }
-
-    /// Several more arguments.
-    pub fn args<A: Into<OsString>>(
-        mut self,
-        arguments: impl IntoIterator<Item = A>,
-    ) -> Launch {
-        self.arguments.extend(arguments.into_iter().map(Into::into));
-        self
-    }
-
-    /// Lets it keep every capability: an ordinary user's program then has them
-    /// over its host and over nothing else; root's has root's. Its files are
-    /// those of the run, and so is its working directory.
-    pub fn privileged(mut self) -> Launch {
-        self.privileged = true;
-        self
-    }
-
-    /// Watches these system calls of the program and of all that it starts:
-    /// [`Program::calls`] has them. The names are those of syscalls(2), which
-    /// may differ from the C library's: `accept4`, `epoll_pwait`, `futex`. The
-    /// kernel stops each of these calls until a thread of ours has looked at
-    /// it: 2.7 µs a call on Linux 6.18 and 2 virtual cores, and 3 to 60 µs
-    /// without SECCOMP_USER_NOTIF_FD_SYNC_WAKE_UP, which came with 6.6. A call
-    /// that is not watched takes 0.01 µs longer.
-    ///
-    /// What never enters the kernel is not seen: `clock_gettime`, `gettimeofday`
-    /// and `time` are the vDSO's work (vdso(7)). What the kernel begins again
-    /// after a signal counts again (signal(7), SA_RESTART).
-    ///
-    /// # Errors
-    ///
-    /// When the program is started: a name that is no call's, a kernel before
-    /// 5.5, or a filter with a listener that is there already. A call that only
-    /// other architectures have is no error: it is never made.
-    pub fn watch(mut self, calls: &[&str]) -> Launch {
-        self.watched.extend(calls.iter().map(ToString::to_string));
-        self
-    }
-
-    /// Watches these calls too, and holds each from the program's first on: as
-    /// [`Calls::hold`], which may come too late for a program that is quick.
-    pub fn hold(mut self, calls: &[&str]) -> Launch {
-        self.held.extend(calls.iter().map(ToString::to_string));
-        self
-    }
-
-    /// Whose calls are to be watched, and which; `None`: nobody's.
-    pub(crate) fn plan(&self, host: &str) -> Result<Option<Plan>> {
-        if self.watched.is_empty() && self.held.is_empty() {
-            return Ok(None);
-        }
-        Plan::new(&self.name, host, &self.watched, &self.held).map(Some)
-    }
-
-    /// Bounds the descriptors that it can have open at a time: the next one
-    /// fails with EMFILE (getrlimit(2), RLIMIT_NOFILE).
-    pub fn limit_files(mut self, most: u64) -> Launch {
-        self.most_files = Some(most);
-        self
-    }
-
-    /// Starts it as a child of this thread, on whose host it will be.
-    pub(crate) fn spawn(
-        &self,
-        room: &Room,
-        filter: Option<Filter>,
-    ) -> Result<Process> {
-        let closed = !self.privileged;
-        let Place { namespace, directory } = room.enter(&self.path, closed)?;
-        let mut command = self.command(filter);
-        match directory {
-            Some(scratch) => {
-                command.env("TMPDIR", &scratch).current_dir(scratch)
-            }
-            None => command.current_dir(room.directory()),
-        };
-        let spawned = command.spawn();
-        room.leave()?;
-        let child = spawned.call(format!("exec {}", self.path.display()))?;
-        Ok(Process { child: Arc::new(Mutex::new(child)), namespace })
-    }
-
-    fn command(&self, filter: Option<Filter>) -> Command {
-        let mut command = Command::new(&self.path);
-        command
-            .args(&self.arguments)
-            .env_clear()
-            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let (privileged, most_files) = (self.privileged, self.most_files);
-        // Since Linux 5.14 a user namespace counts its own; before, all of the
-        // user's count, and there may be many. Root is never counted.
-        let counts_own_processes =
-            !geteuid().is_root() && crate::kernel_version() >= (5, 14);
-        sys::pre_exec(&mut command, move || {
-            sys::new_session();
-            // What whoever runs us has left open is not the program's.
-            sys::close_the_rest_on_exec();
-            sys::limit(libc::RLIMIT_CORE, 0);
-            sys::limit(libc::RLIMIT_AS, MOST_MEMORY);
-            sys::limit(libc::RLIMIT_FSIZE, LARGEST_FILE);
-            if counts_own_processes {
-                sys::limit(libc::RLIMIT_NPROC, MOST_PROCESSES);
-            }
-            if !privileged {
-                sys::drop_capabilities()?;
-            }
-            // Late: what comes before is not the program's. Whoever has no
-            // capability may set a filter once it can gain none by execve.
-            filter.as_ref().map_or(Ok(()), Filter::apply)?;
-            // After it: the filter's own descriptor must find room.
-            if let Some(most) = most_files {
-                sys::limit(libc::RLIMIT_NOFILE, most);
-            }
-            Ok(())
-        });
-        command
-    }
-
-    /// Listens to it. Not on the thread that started it: one whose children
-    /// are in another PID namespace cannot start threads (clone(2), EINVAL).
-    pub(crate) fn listen(
-        self,
-        process: Process,
-        host: &str,
-        recorder: Recorder,
-        sampling: Option<Sampling>,
-        calls: Option<Calls>,
-    ) -> Result<Program> {
-        let mut child = process.lock();
-        let end = sys::pidfd_open(child.id() as i32).call("pidfd_open")?;
-        let stdin = child.stdin.take();
-        let output = Arc::<Output>::default();
-        let ear = |stream| Ear {
-            host: host.to_string(),
-            program: self.name.clone(),
-            stream,
-            output: output.clone(),
-            recorder: recorder.clone(),
-            sampling: sampling.clone(),
-        };
-        if let Some(stdout) = child.stdout.take() {
-            ear(Stream::Stdout).listen(stdout)?;
-        }
-        if let Some(stderr) = child.stderr.take() {
-            ear(Stream::Stderr).listen(stderr)?;
-        }
-        drop(child);
-        Ok(Program { name: self.name, process, calls, end, stdin, output })
-    }
-}
 
 /// A child of ours. Dropping it kills and reaps it.
 pub(crate) struct Process {
@@ -246,6 +41,10 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    pub(crate) fn new(child: Child, namespace: OwnedFd) -> Process {
+        Process { child: Arc::new(Mutex::new(child)), namespace }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Child> {
         lock(&self.child)
     }
@@ -339,6 +138,45 @@ impl fmt::Display for Exit {
 }
 
 impl Program {
+    /// A program that has just been started, listened to. Not on the thread that started it: one whose children
+    /// are in another PID namespace cannot start threads (clone(2), EINVAL).
+    pub(crate) fn listening(
+        name: &str,
+        process: Process,
+        host: &str,
+        recorder: Recorder,
+        sampling: Option<Sampling>,
+        calls: Option<Calls>,
+    ) -> Result<Program> {
+        let mut child = process.lock();
+        let end = sys::pidfd_open(child.id() as i32).call("pidfd_open")?;
+        let stdin = child.stdin.take();
+        let output = Arc::<Output>::default();
+        let ear = |stream| Ear {
+            host: host.to_string(),
+            program: name.to_string(),
+            stream,
+            output: output.clone(),
+            recorder: recorder.clone(),
+            sampling: sampling.clone(),
+        };
+        if let Some(stdout) = child.stdout.take() {
+            ear(Stream::Stdout).listen(stdout)?;
+        }
+        if let Some(stderr) = child.stderr.take() {
+            ear(Stream::Stderr).listen(stderr)?;
+        }
+        drop(child);
+        Ok(Program {
+            name: name.to_string(),
+            process,
+            calls,
+            end,
+            stdin,
+            output,
+        })
+    }
+
     /// The name that the scenario gave it.
     pub fn name(&self) -> &str {
         &self.name

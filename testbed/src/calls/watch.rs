@@ -77,7 +77,7 @@ impl Plan {
 
     /// Starts the supervisor, before there is anything to supervise: a program
     /// whose execve is watched is not started until it is answered. Not on the
-    /// thread that will start the program (see `Launch::listen`).
+    /// thread that will start the program (see `Program::listening`).
     pub(crate) fn start(self, recorder: Recorder) -> Result<(Filter, Arrival)> {
         if crate::kernel_version() < (5, 5) {
             let err = io::Error::from_raw_os_error(libc::EINVAL);
