@@ -27,9 +27,9 @@ fn main() -> anyhow::Result<()> {
     let shares: Vec<Share> = (1..).zip(args).map(Share::new).collect();
     let kept = Share::new((0, String::new()));
 
-    // 1. Start a thread named `background` that owns `kept` and runs the function
-    //    `background` below. Nobody will ever join it: let go of its handle.
-    //    Print `background started`.
+    // 1. Start a thread named `background` that owns `kept` and runs the
+    //    function `background` below. Nobody will ever join it: let go of its
+    //    handle. Print `background started`.
     // 2. Start one thread for each share, named `worker-1`, `worker-2` and so
     //    on, with a stack of `stack` bytes. Each owns its share. None of them
     //    begins its work before step 4: they all wait, asleep, at a gate, as
@@ -86,7 +86,8 @@ fn number(word: &str) -> u64 {
     word.parse().unwrap_or_else(|_| panic!("{word} is no number"))
 }
 
-/// What a thread said when it panicked.
+/// What a thread said when it panicked. `join` has it in a box: `&*panic`, for
+/// `&panic` is the box, in which no text is found.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let formatted = panic.downcast_ref().map(String::as_str);
     formatted.or(panic.downcast_ref().copied()).unwrap_or("no text")

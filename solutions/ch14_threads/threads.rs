@@ -126,7 +126,8 @@ fn number(word: &str) -> u64 {
     word.parse().unwrap_or_else(|_| panic!("{word} is no number"))
 }
 
-/// What a thread said when it panicked.
+/// What a thread said when it panicked. `join` has it in a box: `&*panic`, for
+/// `&panic` is the box, in which no text is found.
 fn message(panic: &(dyn Any + Send)) -> &str {
     let formatted = panic.downcast_ref().map(String::as_str);
     formatted.or(panic.downcast_ref().copied()).unwrap_or("no text")

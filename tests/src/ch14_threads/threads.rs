@@ -61,6 +61,8 @@ fn play(stage: &mut Stage, program: Role, workers: usize) -> Result<(), Halt> {
     // A thread gives itself its name once it runs.
     stage.idle(program)?;
     look(stage, program, "at the gate")?;
+    let ended = has_ended(stage, program)?;
+    stage.fact("ended at the gate", ended);
     let sizes: Vec<String> =
         stacks(stage, program).iter().map(u64::to_string).collect();
     let sizes = sizes.join(", ");
@@ -76,12 +78,17 @@ fn play(stage: &mut Stage, program: Role, workers: usize) -> Result<(), Halt> {
         Ok((threads.len() <= 2).then_some(()))
     })?;
     look(stage, program, "at the end")?;
-    let threads = stage.program(program).threads()?;
-    let ended = threads.iter().all(|thread| thread.state == 'Z');
+    let ended = has_ended(stage, program)?;
     stage.fact("ended before its input", ended);
     stage.step(KONGMING, "end of the program's input")?;
     stage.close_stdin(program);
     stage.end(program)
+}
+
+/// A process that has ended stays in /proc until it is waited for.
+fn has_ended(stage: &Stage, program: Role) -> Result<bool, Halt> {
+    let threads = stage.program(program).threads()?;
+    Ok(threads.iter().all(|thread| thread.state == 'Z'))
 }
 
 /// Puts down the names of the threads that there are.
@@ -173,6 +180,10 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         !made.is_empty(),
         "the program never called clone(2)",
     );
+    let ended = performance.facts.get("ended at the gate");
+    if ended.and_then(|ended| ended.as_bool()) == Some(true) {
+        return; // Its threads went with `main`: the end is what was missed.
+    }
     judge_start(performance, judge, shares.len(), &made);
     if !judge.content() || !performance.facts.contains_key("at the gate") {
         return;
