@@ -12,7 +12,7 @@ use testbed::{
 
 use crate::generated::{Input, Script};
 use crate::perform::Request;
-use crate::verdict::{Performance, Restless};
+use crate::verdict::{HAS_GONE, Performance, Restless};
 
 /// The host that connects.
 pub const LAPTOP: &str = "ernest-laptop";
@@ -178,7 +178,7 @@ impl Stage {
             let program = &self.programs[role.0];
             let name = program.name();
             let closed = match program.has_closed_its_output() {
-                true => ", which has closed its output",
+                true => HAS_GONE,
                 false => "",
             };
             Halt::Missed(format!(

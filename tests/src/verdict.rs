@@ -11,6 +11,8 @@ use testbed::{Exit, TcpSocket, Trace};
 use crate::causes;
 use crate::generated::Script;
 
+/// How the tale of a wait in vain ends where the program will say no more.
+pub(crate) const HAS_GONE: &str = ", which has closed its output";
 /// What a Rust program's exit status is after a panic.
 const PANICKED: i32 = 101;
 
@@ -355,7 +357,12 @@ impl Judge {
             return;
         };
         let stuck = performance.exits.values().any(Option::is_none);
-        let cause = if stuck { "deadline" } else { "stopped-early" };
+        // Who has ended is not who hangs, though the other one waits for it.
+        let gone = missed.ends_with(HAS_GONE);
+        let cause = match stuck && !gone {
+            true => "deadline",
+            false => "stopped-early",
+        };
         let evidence = format!("{missed}\n{}", describe_ends(performance));
         self.check(cause, name, false, evidence);
     }
