@@ -42,6 +42,7 @@ pub static GRADER: Grader = Grader {
         Mutant { name: "waits_for_the_client", cause: "server-waits" },
         Mutant { name: "client_no_reuse", cause: "client-cannot-bind" },
         Mutant { name: "takes_another_port", cause: "another-port" },
+        Mutant { name: "sends_no_newline", cause: "no-newline" },
     ],
     alternatives: &["nix_poll", "raw_calls"],
 };
@@ -70,6 +71,7 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
         "there is no TCP segment on the wire",
     );
     judge_connections(performance, &sent, judge);
+    judge_lines(performance, judge);
     judge_closing(performance, &sent, judge);
     match server_pays {
         true => judge_restart(performance, judge),
@@ -152,6 +154,35 @@ fn judge_connections(
         syns.iter().all(|syn| told.contains(syn)),
         sources,
     );
+}
+
+/// What was typed is on the wire with its newline, in whichever segment.
+fn judge_lines(performance: &Performance, judge: &mut Judge) {
+    let mut sent = Vec::new();
+    for (event, frame) in performance.trace.frames() {
+        let packet = frame.packet();
+        let segment = packet.segment().filter(|_| event.host == LAPTOP);
+        if let Some(segment) = segment {
+            sent.push((segment.seq, packet.data().to_vec()));
+        }
+    }
+    let texts = performance.facts.get("texts").cloned().unwrap_or_default();
+    let texts: Vec<String> = serde_json::from_value(texts).unwrap_or_default();
+    for text in texts {
+        let found = sent.iter().find(|(_, data)| data == text.as_bytes());
+        let Some((seq, data)) = found else { continue };
+        let next = seq.wrapping_add(data.len() as u32);
+        let whole = |(at, data): &(u32, Vec<u8>)| match at {
+            at if at == seq => data.get(text.len()) == Some(&b'\n'),
+            at => *at == next && data.first() == Some(&b'\n'),
+        };
+        judge.check(
+            "no-newline",
+            "the client sends each line with its newline",
+            sent.iter().any(whole),
+            format!("on the wire: {text}, and no byte after it"),
+        );
+    }
 }
 
 /// Both ends closed in order, and the right one first.

@@ -119,11 +119,15 @@ fn ended_early(performance: &Performance) -> bool {
 }
 
 fn judge_its_life(performance: &Performance, judge: &mut Judge) {
+    let exit = performance.exits.get(PROGRAM).copied().flatten();
+    let content = exit.is_some_and(|exit| exit.is_success());
+    let lines = performance.trace.stdout(PROGRAM);
+    let accepted = lines.iter().any(|line| line.starts_with("client "));
     let cause = match performance.take.as_str() {
+        _ if content && !accepted => "accepts-nobody",
         "full" => "ends-when-full",
         _ => "ends-with-a-client",
     };
-    let exit = performance.exits.get(PROGRAM).copied().flatten();
     let exit = exit.map_or(String::new(), |exit| exit.to_string());
     let printed = performance.trace.stdout(PROGRAM);
     let last = printed.last().copied().unwrap_or_default();

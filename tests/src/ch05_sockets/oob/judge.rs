@@ -147,6 +147,16 @@ fn judge_inline(
         got.is_empty() || printed.iter().any(|line| line == "mark"),
         evidence.as_str(),
     );
+    let (wanted, seen) = (marks(&expected), marks(&printed));
+    let missed = wanted.iter().any(|at| *at < got.len() && !seen.contains(at));
+    judge.check(
+        "mark-missed",
+        "no mark is passed by",
+        seen.is_empty()
+            || !missed
+            || seen.iter().any(|at| !wanted.contains(at)),
+        evidence.as_str(),
+    );
     let right = expected.iter().zip(&printed).all(|(want, got)| {
         want == got || want.starts_with(got.as_str()) && got != "mark"
     });
@@ -156,6 +166,20 @@ fn judge_inline(
         right,
         evidence,
     );
+}
+
+/// How many bytes come before each mark.
+fn marks(lines: &[String]) -> Vec<usize> {
+    let mut marks = Vec::new();
+    let mut bytes = 0;
+    for line in lines {
+        match line.strip_prefix("data ") {
+            Some(text) => bytes += text.len(),
+            None if line == "mark" => marks.push(bytes),
+            None => {}
+        }
+    }
+    marks
 }
 
 /// What the sender put on the wire, by the urgent pointers.
