@@ -42,7 +42,7 @@ impl Scene<'_> {
             names.join(" and ")
         };
         let parts: Vec<String> = [
-            (Fate::Answered, "", " has connected"),
+            (Fate::Answered, "connected so far: ", ""),
             (
                 Fate::Refused,
                 "the SYN of ",

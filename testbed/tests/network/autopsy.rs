@@ -78,7 +78,7 @@ fn accept_says_who_has_connected(backend: Backend) -> Done {
     let text = masked(&lan.net.autopsy("Kongming20", &program)?);
     let port = client.local_addr()?.port();
     let peer = format!("ernest-laptop:{port}");
-    assert_text(&text, &format!("{waits}: {peer} has connected"));
+    assert_text(&text, &format!("{waits}: connected so far: {peer}"));
     Ok(())
 }
 
