@@ -211,10 +211,18 @@ fn judge(
     }
     let mut judge = Judge::new(grader.id);
     judge.may_record = may_record;
-    if performances.iter().all(|one| judge.is_a_try(one)) {
-        (grader.judge)(performances, &mut judge);
-        performances.iter().for_each(|one| judge.went_to_its_end(one));
-        performances.iter().for_each(|one| judge.slept(one));
+    // What stands before the first `todo!` is judged before the `todo!` is.
+    let done = performances.iter().take_while(|one| !one.reached_todo());
+    let (done, rest) = performances.split_at(done.count());
+    if done.iter().all(|one| judge.is_a_try(one)) {
+        if !done.is_empty() {
+            (grader.judge)(done, &mut judge);
+        }
+        done.iter().for_each(|one| judge.went_to_its_end(one));
+        done.iter().for_each(|one| judge.slept(one));
+        if let Some(stopped) = rest.first() {
+            judge.is_a_try(stopped);
+        }
     }
     ensure!(
         judge.unknown.is_empty(),

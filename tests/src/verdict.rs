@@ -15,6 +15,8 @@ use crate::generated::Script;
 pub(crate) const HAS_GONE: &str = ", which has closed its output";
 /// What a Rust program's exit status is after a panic.
 const PANICKED: i32 = 101;
+/// What `todo!` says.
+const TODO: &str = "not yet implemented";
 
 /// One performance of a scenario: everything that was seen.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -307,7 +309,7 @@ impl Judge {
         self.about(performance);
         performance.exits.iter().all(|(program, exit)| {
             let stderr = performance.trace.stderr(program).join("\n");
-            let todo = stderr.contains("not yet implemented");
+            let todo = stderr.contains(TODO);
             if todo {
                 let name = format!("{program} gets past its `todo!`");
                 self.check("todo-reached", &name, false, stderr.as_str());
@@ -378,6 +380,14 @@ impl Judge {
 }
 
 impl Performance {
+    /// Did a program stop at its `todo!`?
+    pub(crate) fn reached_todo(&self) -> bool {
+        let stopped = |program: &String| {
+            self.trace.stderr(program).join("\n").contains(TODO)
+        };
+        self.exits.keys().any(stopped)
+    }
+
     /// The TCP segments and the states beside them, without clock and ports.
     pub fn segments(&self) -> String {
         let Ok(mut trace) = self.trace.select("tcp") else {

@@ -75,7 +75,7 @@ fn pass_lines(name: &str, capacity: usize) -> anyhow::Result<()> {
     //    After the last slot, the `capacity`th, comes the first again. No slot
     //    is written that has not been read: the parent sleeps while the ring is
     //    full. `shared.free` and `shared.filled` are for that. At the end of
-    //    the input it puts `None`.
+    //    the input it puts `None`, which takes a slot as a line does.
     // 7. `reap` the child, and remove the object.
     todo!("pass_lines is not started: {name}, {capacity} slots")
 }

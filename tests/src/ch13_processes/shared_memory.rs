@@ -171,9 +171,12 @@ fn pass(
             let what = "waited for the reader to use a line";
             return Err(Halt::Missed(what.into()));
         }
+        if looks.len() == 1 {
+            // The end comes while the ring is full: it, too, needs a slot.
+            stage.close_stdin(role);
+        }
         calls(stage, role)?.release_one(YIELD);
     }
-    stage.close_stdin(role);
     Ok(())
 }
 

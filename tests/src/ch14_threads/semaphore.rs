@@ -80,7 +80,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     }
     run.all_out(stage)?;
     run.lock(stage, threads as usize)?;
-    stage.line(program, "counted ")?;
+    run.counted(stage)?;
     stage.end(program)
 }
 
@@ -226,6 +226,13 @@ impl Run {
             self.steps.calls().release(&call);
         }
         self.steps.settle(stage, sleepers)?;
+        let awake = self.steps.waits_at_gate(sleeper)
+            || self.steps.held(sleeper, "futex").is_some()
+            || self.steps.writes(sleeper) > 0;
+        let what = ("nobody-woken", "the wake-up reaches one that sleeps");
+        let evidence = "a thread slept in futex(2); another one left and \
+                        called futex(2) to wake it, and it sleeps on";
+        self.steps.saw(stage, what, awake, evidence)?;
         self.go(stage, sleeper, sleepers)?;
         self.sort();
         self.count(
@@ -290,12 +297,24 @@ impl Run {
             }
         }
         let awake = self.steps.at_gate().len();
+        let what = ("lock-stays-locked", "one thread gets the lock");
+        let evidence = format!("all {count} threads sleep");
+        self.steps.saw(stage, what, awake > 0, evidence)?;
         let what = ("lock-lets-two", "while one has the lock the others sleep");
         let evidence = format!("{awake} of {count} threads do not sleep");
         self.steps.saw(stage, what, awake <= 1, evidence)?;
         stage.step(KONGMING, "one thread has the lock, the others sleep")?;
         self.steps.calls().let_go(GATE);
         Ok(())
+    }
+
+    /// All have had the lock.
+    fn counted(&mut self, stage: &mut Stage) -> Result<(), Halt> {
+        let said = stage.line(self.program, "counted ");
+        let what = ("lock-stays-locked", "who leaves lets another have it");
+        let evidence = "the threads were let go on, and did not come to an end";
+        self.steps.note(stage, what, said.is_ok(), evidence);
+        said.map(drop)
     }
 
     /// Lets a thread go on until it is in, or sleeps.

@@ -73,6 +73,10 @@ fn judge_mapping(
     judge: &mut Judge,
 ) {
     let Some(look) = looks.first() else { return };
+    let ended = matches!(performance.exits.get(role), Some(Some(_)));
+    if ended && look.inside == 0 {
+        return; // Nobody was there to have it mapped.
+    }
     judge.check(
         "not-mapped",
         &format!("{role} maps the object that it is told to make"),
@@ -176,18 +180,32 @@ fn judge_ring(performance: &Performance, judge: &mut Judge) {
     );
     let got = told(performance, "got ");
     let is_begun = lines.iter().zip(&got).all(|(line, got)| line == got);
+    let put = told(performance, "put ").len();
+    let exit = performance.exits.get("ring").copied();
+    let (runs, ended) = match exit.flatten() {
+        None => (exit.is_some(), false),
+        Some(exit) => (false, exit.is_success()),
+    };
     let stopped = performance.missed.is_some() && got.len() < lines.len();
+    // Who put lines and ended in good order says that all are through.
+    let excused = stopped && !(ended && put > 0);
     judge.check(
         "lines-lost",
         "every line comes out of the ring, in order",
-        got == lines || (stopped && is_begun),
+        got == lines || (excused && is_begun),
         side_by_side(&lines, &got),
     );
     judge.check(
-        "ring-stands-still",
+        if put == 0 { "nothing-put" } else { "ring-stands-still" },
         "the ring goes on until all lines are through",
-        !stopped,
-        format!("put: {}; got: {}", told(performance, "put ").len(), got.len()),
+        !(stopped && runs),
+        format!("put: {put}; got: {}", got.len()),
+    );
+    judge.check(
+        "not-told-to-end",
+        "ring ends when all lines are through",
+        performance.missed.is_none() || !runs || stopped,
+        format!("put: {put}; got: {}; it goes on waiting", got.len()),
     );
 }
 
