@@ -290,12 +290,13 @@ fn judge_receiver(performance: &Performance, judge: &mut Judge) {
     let lines = performance.trace.stdout("receiver");
     let claimed = lines.iter().any(|line| line.starts_with("received "));
     let said = performance.trace.stderr("receiver").join("\n");
-    // One that still waits in recvmsg has had the message, by another call.
+    // One that still waits in recvmsg has had the message by another call, or
+    // the message had no byte and never was one.
     let waits = performance.exits.get("receiver") == Some(&None);
     let cause = match (sent, taken) {
         (0, _) => "nothing-sent",
         (_, 0) => "read-not-recvmsg",
-        _ if waits => "read-not-recvmsg",
+        _ if waits => "message-missed",
         _ => "descriptor-lost",
     };
     judge.check(

@@ -257,6 +257,8 @@ impl Town {
         let sockets = stage
             .sockets_soon(KONGMING, |sockets| listener(sockets).is_none())?;
         stage.fact("listening_still", listener(&sockets));
+        let open = self.listens_itself(stage)?;
+        stage.fact("listens_itself", open);
         stage.idle(self.server)?;
         self.told(stage, 1);
         let closing = self.children(stage)?;
@@ -314,6 +316,15 @@ impl Town {
     fn children(&self, stage: &Stage) -> Result<Children, Halt> {
         let program = stage.program(self.server);
         Ok(census(&program.processes()?, program.pid() as i32))
+    }
+
+    /// Has the server's first process the listener open?
+    fn listens_itself(&self, stage: &Stage) -> Result<bool, Halt> {
+        let host = stage.net.host(KONGMING)?;
+        let descriptors = host.descriptors(stage.program(self.server))?;
+        let sockets = descriptors.iter().filter_map(|it| it.tcp.as_ref());
+        let mut states = sockets.map(|socket| socket.state);
+        Ok(states.any(|state| state == TcpState::Listen))
     }
 
     /// The connections that the server's first process has open.

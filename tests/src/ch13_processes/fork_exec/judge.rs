@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use testbed::trace::CallEvent;
 
-use super::{COPY, Turn, Waiting};
+use super::{COPY, Turn, Waiting, is_status};
 use crate::verdict::{Judge, Performance, side_by_side};
 
 /// All that must have come of it, in the order of the story.
@@ -117,11 +117,19 @@ fn judge_files(performance: &Performance, first: &Turn, judge: &mut Judge) {
     let text = |name: &str| performance.text(name).unwrap_or_default();
     let line = format!("{}\n", text("word"));
     let echoed = text("echoed");
+    // The first is that of the shell itself.
+    let executed = performance.called("fork_exec", "execve") > 1
+        || performance.called("fork_exec", "execveat") > 0;
     let (cause, name) = match echoed.strip_prefix(&line) {
+        Some(rest) if rest.lines().any(is_status) => {
+            ("shell-redirected", "the shell's own standard output stays")
+        }
         Some(rest) if !rest.is_empty() => {
             ("not-truncated", "`> FILE` empties the file first")
         }
-        _ if ["exit 126", "exit 127"].contains(&first.got.as_str()) => {
+        _ if !executed
+            || ["exit 126", "exit 127"].contains(&first.got.as_str()) =>
+        {
             ("not-executed", "a command is found in PATH, and executed")
         }
         _ => ("not-redirected", "`> FILE` takes the place of standard output"),
@@ -131,10 +139,13 @@ fn judge_files(performance: &Performance, first: &Turn, judge: &mut Judge) {
         true => "; it is on the shell's standard output",
         false => "",
     };
+    let told = match first.got.as_str() {
+        "" => "of which nothing was told".to_string(),
+        got => format!("told as `{got}`"),
+    };
     let evidence = format!(
-        "`{}`, told as `{}`: the file has `{}`{astray}",
+        "`{}`, {told}: the file has `{}`{astray}",
         first.line,
-        first.got,
         echoed.trim_end().escape_debug()
     );
     judge.check(cause, name, echoed == line, evidence);

@@ -186,14 +186,19 @@ fn judge_copies(performance: &Performance, judge: &mut Judge) {
         return;
     };
     let still = performance.text("listening_still");
+    let open = fact(performance, "listens_itself").unwrap_or(false);
     judge.check(
-        "listener-kept",
+        if open { "still-listens" } else { "listener-kept" },
         "nobody listens any more once the server closes",
         still.is_none(),
         format!(
             "LISTEN on {}, and nobody there who accepts; the server has {}",
             still.unwrap_or_default(),
-            if closing.server { "not ended" } else { "ended" }
+            match (open, closing.server) {
+                (true, _) => "the listener open itself",
+                (false, true) => "not ended",
+                (false, false) => "ended",
+            }
         ),
     );
     judge.check(
