@@ -69,7 +69,7 @@ fn each_save_is_graded_and_a_pass_names_what_is_next() {
     copy.write_by_rename(BACKLOG, &solution);
     watch.wait_line("backlog pass");
     watch.wait_line("lab solution backlog");
-    watch.wait_line("Next: handshake");
+    watch.wait_line("Next: accept");
     assert_eq!(copy.state("backlog"), "passed");
     let colour = watch.heard().iter().any(|line| line.contains('\x1b'));
     assert!(!colour, "{:#?}", watch.heard());

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
@@ -21,8 +22,21 @@ pub struct Running {
     heard: Vec<String>,
 }
 
+/// Has SIGINT end the command, as at a terminal: a shell that starts a job in
+/// the background has it ignored, and what is ignored stays so (signal(7)).
+pub fn interruptible(command: &mut Command) {
+    // SAFETY: signal(2) to the default is async-signal-safe.
+    unsafe {
+        command.pre_exec(|| {
+            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            Ok(())
+        });
+    }
+}
+
 impl Running {
     pub fn start(mut command: Command) -> Running {
+        interruptible(&mut command);
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -37,6 +37,7 @@ impl Terminal {
             .stdout(copy(&pty.slave))
             .stderr(pty.slave)
             .env("TERM", "dumb");
+        super::process::interruptible(&mut command);
         // SAFETY: both calls are async-signal-safe; TIOCSCTTY takes a number.
         unsafe {
             command.pre_exec(|| {
