@@ -189,18 +189,20 @@ impl Stage {
 
     /// Waits until the program does nothing any more by itself. What it has not
     /// done by then, like an `accept` of what waits in the queue, it will not
-    /// do; one that is at work for ever is not waited for, and fails for it.
-    pub fn idle(&mut self, role: Role) -> Result<(), Halt> {
+    /// do; one that is at work for ever is not waited for, and fails for it:
+    /// `false`.
+    pub fn idle(&mut self, role: Role) -> Result<bool, Halt> {
         let limit = self.left().min(FAREWELL * self.slack);
         let program = &self.programs[role.0];
-        if !program.wait_idle(limit)? {
+        let asleep = program.wait_idle(limit)?;
+        if !asleep {
             self.restless.push(Restless {
                 program: program.name().to_string(),
                 cause: "burns-cpu".into(),
                 evidence: "it had nothing to do, and was never asleep".into(),
             });
         }
-        Ok(())
+        Ok(asleep)
     }
 
     /// The same, and then watches that it stays so: a program that wakes up to

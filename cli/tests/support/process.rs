@@ -22,13 +22,15 @@ pub struct Running {
     heard: Vec<String>,
 }
 
-/// Has SIGINT end the command, as at a terminal: a shell that starts a job in
-/// the background has it ignored, and what is ignored stays so (signal(7)).
+/// Has SIGINT and SIGHUP end the command, as at a terminal: a job in the
+/// background may have them ignored, and what is ignored stays so (signal(7)).
 pub fn interruptible(command: &mut Command) {
-    // SAFETY: signal(2) to the default is async-signal-safe.
+    // SAFETY: signal(2) with the default is async-signal-safe.
     unsafe {
         command.pre_exec(|| {
-            libc::signal(libc::SIGINT, libc::SIG_DFL);
+            for signal in [libc::SIGINT, libc::SIGHUP] {
+                libc::signal(signal, libc::SIG_DFL);
+            }
             Ok(())
         });
     }

@@ -197,8 +197,7 @@ fn look(stage: &mut Stage, role: Role, name: &str) -> Result<Look, Halt> {
         Ok((came || program.has_closed_its_output()).then_some(()))
     })?;
     wait_for_deaths(stage, role)?;
-    stage.idle(role)?;
-    if !stage.program(role).wait_idle(Duration::ZERO)? {
+    if !stage.idle(role)? {
         return Err(Halt::Missed("waited for every process to sleep".into()));
     }
     let file = format!("/dev/shm{name}");

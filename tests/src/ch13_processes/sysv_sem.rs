@@ -166,7 +166,8 @@ fn gather(stage: &mut Stage, role: Role, count: usize) -> Result<(), Halt> {
     for name in ["semop", "semtimedop"] {
         calls(stage, role)?.let_go(name);
     }
-    stage.idle(role)
+    stage.idle(role)?;
+    Ok(())
 }
 
 /// Lets them go through the section one by one, and kills one on the way.

@@ -7,7 +7,6 @@
 //! it writes, and what it holds is what the others want.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use testbed::{Call, Calls, Profile};
@@ -170,8 +169,7 @@ fn all_sleep(
     program: Role,
     sight: &mut Sight,
 ) -> Result<(), Halt> {
-    stage.idle(program)?;
-    sight.busy = !stage.program(program).wait_idle(Duration::ZERO)?;
+    sight.busy = !stage.idle(program)?;
     match sight.busy {
         true => Err(Halt::Missed("waited for every thread to sleep".into())),
         false => Ok(()),

@@ -195,7 +195,8 @@ fn talk(
     stage.line(server, "received ")?;
     // Who closes without waiting may only be about to.
     stage.idle(server)?;
-    stage.idle(client)
+    stage.idle(client)?;
+    Ok(())
 }
 
 fn server_closes_first(
