@@ -29,6 +29,7 @@ pub static GRADER: Grader = Grader {
     scenario,
     judge: judge::judge,
     mutants: &[
+        Mutant { name: "ignores_the_count", cause: "output" },
         Mutant { name: "filter_keeps_its_writer", cause: "filter-keeps-end" },
         Mutant { name: "parent_keeps_the_answer", cause: "reader-keeps-end" },
         Mutant { name: "parent_keeps_the_question", cause: "not-closed" },
