@@ -2,11 +2,13 @@
 
 mod bench;
 mod board;
+mod book;
 mod check;
 mod completions;
 mod doctor;
 mod hint;
 mod names;
+mod record;
 mod reset;
 mod run;
 mod shell;
@@ -51,6 +53,10 @@ enum Command {
     Shell(shell::Shell),
     /// Try what this machine can do, and say how to cure what it cannot
     Doctor(doctor::Doctor),
+    /// For authors: run what the book's pages show, and keep what came of it
+    Record(record::Record),
+    /// For authors: the book from its pages and recorded runs
+    Book(book::Book),
     /// For maintainers: solutions pass, stubs are not started, mutants are
     /// refused with their own cause
     Verify(verify::Verify),
@@ -76,6 +82,8 @@ fn main() -> ExitCode {
         Some(Command::Solution(args)) => args.run(),
         Some(Command::Shell(args)) => args.run(),
         Some(Command::Doctor(args)) => args.run(),
+        Some(Command::Record(args)) => args.run(),
+        Some(Command::Book(args)) => args.run(),
         Some(Command::Verify(args)) => args.run(),
         Some(Command::Bench(args)) => args.run(),
         Some(Command::Completions(args)) => args.run(Cli::command()),

@@ -122,7 +122,7 @@ impl Run {
                 bail!("{} does not compile", subject.source(&lab).display());
             }
         };
-        let request = self.request(&lab, binary)?;
+        let request = self.request(&lab, binary, self.seed)?;
         let told = !self.json && !self.text;
         if told {
             self.announce(&lab, &subject, &request);
@@ -145,7 +145,27 @@ impl Run {
         })
     }
 
-    fn request(&self, lab: &Lab, binary: PathBuf) -> anyhow::Result<Request> {
+    /// What the book shows: the reference program's run with this seed, if the
+    /// command names no other.
+    pub fn performance_of_solution(
+        &self,
+        seed: u64,
+    ) -> anyhow::Result<Performance> {
+        let lab = catalogue::find(std::slice::from_ref(&self.lab))?.remove(0);
+        let binary = match compile::build(&lab, &Subject::Solution)? {
+            Ok(binary) => binary,
+            Err(message) => bail!("the solution does not compile: {message}"),
+        };
+        let seed = self.seed.or(Some(seed));
+        perform(&self.request(&lab, binary, seed)?, |_, _| {})
+    }
+
+    fn request(
+        &self,
+        lab: &Lab,
+        binary: PathBuf,
+        seed: Option<u64>,
+    ) -> anyhow::Result<Request> {
         let takes = lab.grader()?.takes;
         let profile = self.profile.map(Profile::from);
         let wanted = |take: &&Take| match &self.take {
@@ -170,7 +190,7 @@ impl Run {
             binary,
             profile: profile.unwrap_or(take.profile),
             backend: self.on.map(Backend::from),
-            seed: self.seed.unwrap_or_else(Draw::fresh_seed),
+            seed: seed.unwrap_or_else(Draw::fresh_seed),
             values: self.args.clone(),
             rules: self.rule.clone(),
             story: true,

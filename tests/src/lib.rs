@@ -24,6 +24,7 @@ pub mod catalogue;
 pub mod causes;
 pub mod compile;
 pub mod generated;
+pub mod hash;
 pub mod perform;
 pub mod progress;
 pub mod snapshot;
@@ -35,7 +36,6 @@ mod ch03_tcp;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
-mod hash;
 mod sys;
 
 pub mod grade;

@@ -185,7 +185,7 @@ impl fmt::Display for Word {
 }
 
 /// One thing that had to be so.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
     /// What had to be so, as a sentence about the program.
     pub name: String,

@@ -1,0 +1,565 @@
+//! The time-sequence figure: two hosts, time running down, every frame an
+//! arrow from the moment it left to the moment it arrived.
+//!
+//! It is drawn twice from the same rows: wide, with states and output beside
+//! the hosts' lines, and narrow, for a telephone, with everything between them.
+
+use std::collections::HashMap;
+
+use super::super::page::escape;
+use super::super::story::{Arrow, Item, Kind, pair};
+use super::svg::{Anchor, Svg, wrap};
+use testbed::Trace;
+
+/// A pause in the run that is worth a row.
+const PAUSE_NS: u64 = 40_000_000;
+
+/// One line of the figure.
+enum Row<'a> {
+    /// A frame that arrived before anything else happened, or never did.
+    Through(&'a Item, &'a Arrow),
+    /// A frame that arrives in a later row.
+    Leaves(&'a Item, &'a Arrow),
+    /// That frame arrives.
+    Arrives(&'a Item, &'a Arrow),
+    /// Something on one host.
+    Beside(&'a Item),
+    /// Frames that are folded.
+    Fold(&'a Item),
+    /// Nothing happens for this long.
+    Pause(u64),
+}
+
+/// The measures of one form of the figure.
+struct Form {
+    name: &'static str,
+    width: f64,
+    left: f64,
+    right: f64,
+    /// Are texts outside the hosts' lines, and times at the margin?
+    wide: bool,
+    /// How many characters there is room for beside the left and right line.
+    room: (usize, usize),
+    slope: f64,
+}
+
+const WIDE: Form = Form {
+    name: "wide",
+    width: 730.0,
+    left: 226.0,
+    right: 516.0,
+    wide: true,
+    room: (25, 31),
+    slope: 15.0,
+};
+
+const NARROW: Form = Form {
+    name: "narrow",
+    width: 344.0,
+    left: 8.0,
+    right: 336.0,
+    wide: false,
+    room: (48, 48),
+    slope: 8.0,
+};
+
+/// Both forms of the figure, and its events as a table.
+pub fn draw(trace: &Trace, items: &[Item], id: &str, title: &str) -> String {
+    let (left, right) = pair(trace);
+    let rows = rows(items);
+    let about = about(items, &left, &right);
+    let forms = [&WIDE, &NARROW].map(|form| {
+        let mut painter = Painter::new(form, &left, &right, items);
+        for row in &rows {
+            painter.row(row);
+        }
+        painter.finish(&format!("{id}-{}", form.name), title, &about)
+    });
+    forms.concat()
+}
+
+/// The items as a table, for who cannot see the figure or wants to look up.
+pub fn table(trace: &Trace, items: &[Item]) -> String {
+    let (left, right) = pair(trace);
+    let frames = items.iter().any(|i| matches!(i.kind, Kind::Frame(_)));
+    let heads = match frames {
+        true => vec!["ms", "host", "what", &left, &right],
+        false => vec!["ms", "host", "what"],
+    };
+    let mut html = String::from("<table><thead><tr>");
+    for head in heads {
+        html.push_str(&format!("<th scope=\"col\">{}</th>", escape(head)));
+    }
+    html.push_str("</tr></thead><tbody>\n");
+    for item in items {
+        let (what, states) = match &item.kind {
+            Kind::Frame(arrow) => {
+                let mut what = escape(&item.text);
+                if arrow.delivered_ns.is_none() {
+                    what.push_str(" <strong>✗ lost</strong>");
+                }
+                for note in &arrow.notes {
+                    what.push_str(&format!("<br><em>{}</em>", escape(note)));
+                }
+                let state = |host| arrow.states.get(host).copied();
+                (what, (state(&left), state(&right)))
+            }
+            Kind::Output { .. } => {
+                let line = escape(&item.text);
+                (format!("prints <samp>{line}</samp>"), (None, None))
+            }
+            Kind::Listens => {
+                let state = Some(item.text.as_str());
+                let on = |host: &String| *host == item.host;
+                let states =
+                    (state.filter(|_| on(&left)), state.filter(|_| on(&right)));
+                ("listens".to_string(), states)
+            }
+            _ => (escape(&item.text), (None, None)),
+        };
+        html.push_str(&format!(
+            "<tr><td>{}</td><td>{}</td><td>{what}</td>",
+            since(items, item.t_ns),
+            escape(&item.host)
+        ));
+        if frames {
+            let (a, b) = states;
+            let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
+            html.push_str(&format!("<td>{a}</td><td>{b}</td>"));
+        }
+        html.push_str("</tr>\n");
+    }
+    html.push_str("</tbody></table>\n");
+    html
+}
+
+/// Milliseconds since the first of the items.
+fn since(items: &[Item], t_ns: u64) -> String {
+    let first = items.first().map_or(0, |item| item.t_ns);
+    let ms = t_ns.saturating_sub(first) as f64 / 1e6;
+    match ms {
+        0.0..10.0 => format!("{ms:.2}"),
+        10.0..100.0 => format!("{ms:.1}"),
+        _ => format!("{ms:.0}"),
+    }
+}
+
+/// What the figure shows, in a sentence or two.
+fn about(items: &[Item], left: &str, right: &str) -> String {
+    let mut text = format!("Time runs down from {left} to {right}. ");
+    let arrows = items.iter().filter_map(|item| match &item.kind {
+        Kind::Frame(arrow) => Some((item, arrow)),
+        _ => None,
+    });
+    let mut count = 0;
+    let mut last = None;
+    let frames: Vec<String> = arrows
+        .map(|(item, arrow)| {
+            count += 1;
+            last = Some(arrow);
+            let lost = if arrow.delivered_ns.is_some() { "" } else { ", lost" };
+            format!("{} sends {}{lost}", item.host, item.text)
+        })
+        .take(12)
+        .collect();
+    let more = count.max(frames.len()) - frames.len();
+    text.push_str(&frames.join("; "));
+    if more > 0 {
+        text.push_str(&format!("; and {more} frames more"));
+    }
+    text.push('.');
+    let states = last.map(|arrow| {
+        let state = |host| arrow.states.get(host).copied();
+        (state(left), state(right))
+    });
+    if let Some((Some(a), Some(b))) = states {
+        text.push_str(&format!(" At last {left} is in {a}, {right} in {b}."));
+    }
+    text
+}
+
+fn rows(items: &[Item]) -> Vec<Row<'_>> {
+    // Departures, arrivals and the rest on one time axis. Arrivals that come
+    // before the next thing happens share the row of their departure.
+    let mut moments: Vec<(u64, usize, bool)> = Vec::new();
+    for (at, item) in items.iter().enumerate() {
+        moments.push((item.t_ns, at, false));
+        if let Kind::Frame(Arrow { delivered_ns: Some(there), .. }) = &item.kind
+        {
+            moments.push((*there, at, true));
+        }
+    }
+    moments.sort_by_key(|(t_ns, at, arrival)| (*t_ns, *at, *arrival));
+    let mut rows = Vec::new();
+    let mut before: Option<u64> = None;
+    let mut next = moments.iter().peekable();
+    while let Some((t_ns, at, arrival)) = next.next() {
+        let item = &items[*at];
+        if let Some(before) = before
+            && t_ns.saturating_sub(before) > PAUSE_NS
+        {
+            rows.push(Row::Pause(t_ns - before));
+        }
+        before = Some(*t_ns);
+        rows.push(match (&item.kind, arrival) {
+            (Kind::Frame(arrow), true) => Row::Arrives(item, arrow),
+            (Kind::Frame(arrow), false) => {
+                let at_once = next
+                    .peek()
+                    .is_some_and(|(_, other, arrival)| other == at && *arrival);
+                let late = arrow
+                    .delivered_ns
+                    .is_some_and(|there| there - t_ns > PAUSE_NS);
+                if arrow.delivered_ns.is_none() {
+                    Row::Through(item, arrow)
+                } else if at_once && !late {
+                    next.next();
+                    before = arrow.delivered_ns;
+                    Row::Through(item, arrow)
+                } else {
+                    Row::Leaves(item, arrow)
+                }
+            }
+            (Kind::Fold { until_ns }, _) => {
+                before = Some(*until_ns);
+                Row::Fold(item)
+            }
+            _ => Row::Beside(item),
+        });
+    }
+    rows
+}
+
+/// Draws one form row by row.
+struct Painter<'a> {
+    form: &'a Form,
+    hosts: [&'a str; 2],
+    items: &'a [Item],
+    svg: Svg,
+    y: f64,
+    /// What was last said of a connection on a side.
+    said: HashMap<(usize, bool), String>,
+    /// Where a frame that is under way left.
+    leaving: HashMap<*const Item, (f64, f64)>,
+    /// The bars on each side: from where, and in which phase.
+    bars: [Option<(f64, &'static str)>; 2],
+    /// Is there one connection, whose states are drawn as bars?
+    bar: bool,
+    /// Bars lie under everything else.
+    under: Svg,
+}
+
+impl<'a> Painter<'a> {
+    fn new(
+        form: &'a Form,
+        left: &'a str,
+        right: &'a str,
+        items: &'a [Item],
+    ) -> Painter<'a> {
+        let mut connections =
+            items.iter().filter_map(|item| match &item.kind {
+                Kind::Frame(arrow) => Some(arrow.connection),
+                _ => None,
+            });
+        let mut painter = Painter {
+            form,
+            hosts: [left, right],
+            items,
+            svg: Svg::new(),
+            y: 0.0,
+            said: HashMap::new(),
+            leaving: HashMap::new(),
+            bars: [None, None],
+            bar: connections.all(|number| number <= 1),
+            under: Svg::new(),
+        };
+        painter.header();
+        painter
+    }
+
+    fn header(&mut self) {
+        for (at, host) in self.hosts.iter().enumerate() {
+            let width = host.chars().count() as f64 * 7.6 + 20.0;
+            let x = self.lane(at);
+            let left =
+                (x - width / 2.0).clamp(1.0, self.form.width - width - 1.0);
+            self.svg.rect("host", (left, 1.0), (width, 26.0), 5.0);
+            let middle = (left + width / 2.0, 18.5);
+            self.svg.text("host", Anchor::Middle, middle, host);
+        }
+        if self.form.wide {
+            self.svg.text("time", Anchor::End, (46.0, 18.5), "ms");
+        }
+        self.y = 34.0;
+    }
+
+    fn lane(&self, side: usize) -> f64 {
+        [self.form.left, self.form.right][side]
+    }
+
+    /// 0: left, 1: right. What other hosts do stands on the left.
+    fn side(&self, host: &str) -> usize {
+        usize::from(host == self.hosts[1])
+    }
+
+    /// Where an arrow touches a host's line.
+    fn edge(&self, side: usize) -> f64 {
+        let gap = if self.form.wide { 8.0 } else { 6.0 };
+        if side == 0 { self.form.left + gap } else { self.form.right - gap }
+    }
+
+    fn row(&mut self, row: &Row<'_>) {
+        match row {
+            Row::Through(item, arrow) => self.through(item, arrow),
+            Row::Leaves(item, arrow) => self.leaves(item, arrow),
+            Row::Arrives(item, arrow) => self.arrives(item, arrow),
+            Row::Beside(item) => self.beside(item),
+            Row::Fold(item) => self.fold(item),
+            Row::Pause(ns) => self.pause(*ns),
+        }
+    }
+
+    fn through(&mut self, item: &Item, arrow: &Arrow) {
+        let from = self.side(&item.host);
+        let to = 1 - from;
+        let slope = self.form.slope;
+        let start = self.y + if self.form.wide { 14.0 } else { 30.0 };
+        self.time(item.t_ns, start);
+        let tail = (self.edge(from), start);
+        let mut head = (self.edge(to), start + slope);
+        let class = format!("arrow {}", arrow.look.class());
+        if arrow.delivered_ns.is_none() {
+            head = (
+                tail.0 + (head.0 - tail.0) * 0.82,
+                tail.1 + (head.1 - tail.1) * 0.82,
+            );
+            self.svg.line(&format!("{class} lost"), tail, head);
+            self.svg.cross(&format!("{class} lost"), head);
+        } else {
+            self.svg.arrow(&class, tail, head);
+        }
+        self.label(item, arrow, tail, head);
+        self.states(arrow, from, (start, start + slope));
+        let below = if self.form.wide { 7.0 } else { 4.0 };
+        self.y = start + slope + below;
+        self.notes(arrow);
+    }
+
+    fn label(
+        &mut self,
+        item: &Item,
+        arrow: &Arrow,
+        tail: (f64, f64),
+        head: (f64, f64),
+    ) {
+        let middle = ((tail.0 + head.0) / 2.0, (tail.1 + head.1) / 2.0 - 4.5);
+        let (from, to) =
+            if tail.0 < head.0 { (tail, head) } else { (head, tail) };
+        let degrees = (to.1 - from.1).atan2(to.0 - from.0).to_degrees();
+        let class = format!("label {}", arrow.look.class());
+        self.svg.sloped(&class, middle, degrees, &item.text);
+    }
+
+    fn leaves(&mut self, item: &Item, arrow: &Arrow) {
+        let from = self.side(&item.host);
+        let start = self.y + if self.form.wide { 12.0 } else { 26.0 };
+        self.time(item.t_ns, start);
+        let at = (self.edge(from), start);
+        self.leaving.insert(item as *const Item, at);
+        self.one_state(arrow, from, start);
+        self.y = start + 8.0;
+    }
+
+    fn arrives(&mut self, item: &Item, arrow: &Arrow) {
+        let from = self.side(&item.host);
+        let to = 1 - from;
+        let end = self.y + if self.form.wide { 12.0 } else { 26.0 };
+        let tail = self.leaving.remove(&(item as *const Item));
+        let tail = tail.unwrap_or((self.edge(from), end));
+        let head = (self.edge(to), end);
+        let class = format!("arrow {}", arrow.look.class());
+        self.svg.arrow(&class, tail, head);
+        self.label(item, arrow, tail, head);
+        if let Some(there) = arrow.delivered_ns {
+            self.time(there, end);
+        }
+        self.one_state(arrow, to, end);
+        self.y = end + 6.0;
+        self.notes(arrow);
+    }
+
+    /// What the wire did to the frame above.
+    fn notes(&mut self, arrow: &Arrow) {
+        let middle = (self.form.left + self.form.right) / 2.0;
+        for note in &arrow.notes {
+            for line in wrap(&format!("the wire: {note}"), 46) {
+                self.y += 11.0;
+                self.svg.text("note", Anchor::Middle, (middle, self.y), &line);
+                self.y += 3.0;
+            }
+        }
+    }
+
+    fn states(&mut self, arrow: &Arrow, from: usize, (tail, head): (f64, f64)) {
+        self.one_state(arrow, from, tail);
+        self.one_state(arrow, 1 - from, head);
+    }
+
+    /// A host's state where it has changed.
+    fn one_state(&mut self, arrow: &Arrow, side: usize, y: f64) {
+        let Some(state) = arrow.states.get(self.hosts[side]) else { return };
+        let key = (arrow.connection, side == 1);
+        if self.said.get(&key).is_some_and(|said| said == state) {
+            return;
+        }
+        self.said.insert(key, state.to_string());
+        let text = match (self.bar, arrow.connection) {
+            (true, _) => state.to_string(),
+            (false, number) => format!("#{number} {state}"),
+        };
+        self.state(&text, side, y);
+        if self.bar {
+            self.end_bar(side, y);
+            self.bars[side] = phase(state).map(|phase| (y, phase));
+        }
+    }
+
+    fn state(&mut self, text: &str, side: usize, y: f64) {
+        let (x, anchor, y) = match (self.form.wide, side) {
+            (true, 0) => (self.form.left - 11.0, Anchor::End, y + 3.5),
+            (true, _) => (self.form.right + 11.0, Anchor::Start, y + 3.5),
+            // Above the arrow and its label.
+            (false, 0) => (self.form.left + 9.0, Anchor::Start, y - 17.0),
+            (false, _) => (self.form.right - 9.0, Anchor::End, y - 22.0),
+        };
+        self.svg.text("state", anchor, (x, y), text);
+    }
+
+    fn end_bar(&mut self, side: usize, y: f64) {
+        let Some((from, phase)) = self.bars[side].take() else { return };
+        let wide = if self.form.wide { 9.0 } else { 6.0 };
+        let x = self.lane(side) - wide / 2.0;
+        let height = (y - from - 1.5).max(1.0);
+        let class = format!("bar {phase}");
+        self.under.rect(&class, (x, from), (wide, height), wide / 2.0);
+    }
+
+    fn time(&mut self, t_ns: u64, y: f64) {
+        let text = since(self.items, t_ns);
+        match self.form.wide {
+            true => {
+                self.svg.text("time", Anchor::End, (46.0, y + 3.5), &text);
+            }
+            false => {
+                let middle = (self.form.left + self.form.right) / 2.0;
+                let at = (middle, y - 16.0);
+                self.svg.text(
+                    "time",
+                    Anchor::Middle,
+                    at,
+                    &format!("{text} ms"),
+                );
+            }
+        }
+    }
+
+    fn beside(&mut self, item: &Item) {
+        let side = self.side(&item.host);
+        if matches!(item.kind, Kind::Listens) {
+            self.y += 13.0;
+            self.state(
+                &item.text,
+                side,
+                self.y + if self.form.wide { 0.0 } else { 20.0 },
+            );
+            self.y += 5.0;
+            return;
+        }
+        let (class, mark) = match &item.kind {
+            Kind::Output { error: true, .. } => ("output", "✎ stderr: "),
+            Kind::Output { .. } => ("output", "✎ "),
+            Kind::Call => ("call", ""),
+            _ => ("step", "▸ "),
+        };
+        let text = match self.hosts.contains(&item.host.as_str()) {
+            true => format!("{mark}{}", item.text),
+            false => format!("{mark}{}: {}", item.host, item.text),
+        };
+        let room = [self.form.room.0, self.form.room.1][side];
+        let (x, anchor) = match (self.form.wide, side) {
+            (true, 0) => (self.form.left - 11.0, Anchor::End),
+            (true, _) => (self.form.right + 11.0, Anchor::Start),
+            (false, 0) => (self.form.left + 9.0, Anchor::Start),
+            (false, _) => (self.form.right - 9.0, Anchor::End),
+        };
+        self.y += 2.0;
+        if self.form.wide {
+            self.time(item.t_ns, self.y + 8.0);
+        }
+        for line in wrap(&text, room) {
+            self.y += 12.0;
+            self.svg.text(class, anchor, (x, self.y), &line);
+            self.y += 2.0;
+        }
+        self.y += 3.0;
+    }
+
+    fn fold(&mut self, item: &Item) {
+        let middle = (self.form.left + self.form.right) / 2.0;
+        let wide = item.text.chars().count() as f64 * 6.4 + 18.0;
+        self.y += 4.0;
+        let (x, y) = (middle - wide / 2.0, self.y);
+        self.svg.rect("fold", (x, y), (wide, 18.0), 4.0);
+        self.svg.text("fold", Anchor::Middle, (middle, y + 12.5), &item.text);
+        if self.form.wide {
+            self.time(item.t_ns, y + 9.0);
+        }
+        self.y += 22.0;
+    }
+
+    fn pause(&mut self, ns: u64) {
+        let middle = (self.form.left + self.form.right) / 2.0;
+        let ms = ns / 1_000_000;
+        let text = match ms {
+            ..1000 => format!("{ms} ms pass"),
+            _ => format!("{:.1} s pass", ms as f64 / 1000.0),
+        };
+        self.y += 14.0;
+        let half = text.chars().count() as f64 * 3.2 + 8.0;
+        let y = self.y - 3.5;
+        for (from, to) in [
+            (self.form.left + 14.0, middle - half),
+            (middle + half, self.form.right - 14.0),
+        ] {
+            self.svg.line("pause", (from, y), (to, y));
+        }
+        self.svg.text("pause", Anchor::Middle, (middle, self.y), &text);
+        self.y += 6.0;
+    }
+
+    fn finish(mut self, id: &str, title: &str, about: &str) -> String {
+        let end = self.y + 6.0;
+        let mut whole = Svg::new();
+        for side in 0..2 {
+            self.end_bar(side, end);
+            let x = self.lane(side);
+            whole.line("life", (x, 28.0), (x, end));
+        }
+        whole.append(self.under);
+        whole.append(self.svg);
+        let class = format!("sequence {}", self.form.name);
+        let size = (self.form.width, end + 2.0);
+        whole.finish(&class, id, (title, about), size)
+    }
+}
+
+/// The phases that have colours of their own.
+fn phase(state: &str) -> Option<&'static str> {
+    match state {
+        "CLOSED" => None,
+        "LISTEN" | "SYN-SENT" | "SYN-RECV" => Some("opening"),
+        "ESTABLISHED" => Some("established"),
+        "TIME-WAIT" => Some("waiting"),
+        _ => Some("closing"),
+    }
+}

@@ -1,0 +1,236 @@
+//! Recorded runs: what the book's figures, transcripts and numbers come from.
+//!
+//! A recording is one file, `book/recordings/CHAPTER/LAB/NAME.json`, written by
+//! `lab record` from the command that the page shows under that name.
+
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::{fmt, fs};
+
+use anyhow::{Context, bail};
+use graders::catalogue::Lab;
+use graders::hash::hash;
+use graders::verdict::{Check, Performance};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use testbed::Trace;
+
+/// Everything that one command said, and what it was said on.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Recording {
+    /// The command as the page shows it, without `cargo lab`.
+    pub command: String,
+    /// When and on what.
+    #[serde(flatten)]
+    pub stamp: Stamp,
+    /// What `lab run` saw, once or several times.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<Performance>,
+    /// What `lab check` said of a wrong program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<Refusal>,
+    /// The hash of all the rest: an edit by hand shows.
+    #[serde(default)]
+    pub sum: String,
+}
+
+/// Where a recording comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The kernel's release, without what a distribution adds to it.
+    pub kernel: String,
+    /// The day, in UTC: `2026-11-21`.
+    pub date: String,
+    /// The version of `lab`.
+    pub lab: String,
+    /// The version of the compiler.
+    pub rustc: String,
+}
+
+/// A wrong program's verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// The cause's short name.
+    pub cause: String,
+    /// The checks, in their order.
+    pub checks: Vec<Check>,
+}
+
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "recorded on Linux {}, {}", self.kernel, self.date)
+    }
+}
+
+impl Recording {
+    /// The first run.
+    ///
+    /// # Errors
+    ///
+    /// It is a verdict and no run.
+    pub fn run(&self) -> anyhow::Result<&Performance> {
+        self.runs.first().context("this recording is a verdict and has no run")
+    }
+
+    /// The trace of the first run.
+    ///
+    /// # Errors
+    ///
+    /// As [`Recording::run`].
+    pub fn trace(&self) -> anyhow::Result<&Trace> {
+        Ok(&self.run()?.trace)
+    }
+
+    /// The text of its file: a line for each event, so that a difference can
+    /// be read.
+    ///
+    /// # Errors
+    ///
+    /// None that plain structs can have.
+    pub fn to_text(&self) -> anyhow::Result<String> {
+        let mut whole = self.clone();
+        whole.sum = whole.true_sum()?;
+        let mut text = String::new();
+        lay_out(&serde_json::to_value(&whole)?, 0, &mut text);
+        text.push('\n');
+        Ok(text)
+    }
+
+    /// Reads it back.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not a recording, or was edited by hand.
+    pub fn read(file: &Path) -> anyhow::Result<Recording> {
+        let text = fs::read_to_string(file)?;
+        let recording: Recording = serde_json::from_str(&text)
+            .with_context(|| format!("{} is no recording", file.display()))?;
+        Ok(recording)
+    }
+
+    /// Was it written by a run, every byte of it?
+    pub fn is_whole(&self) -> bool {
+        self.true_sum().is_ok_and(|sum| sum == self.sum)
+    }
+
+    fn true_sum(&self) -> anyhow::Result<String> {
+        let mut bare = self.clone();
+        bare.sum = String::new();
+        Ok(hash(serde_json::to_string(&bare)?.as_bytes()))
+    }
+}
+
+/// JSON with a line for each value that is deep inside or short.
+fn lay_out(value: &Value, depth: usize, text: &mut String) {
+    const DEEP: usize = 5;
+    const SHORT: usize = 70;
+    let line = value.to_string();
+    let ends = match value {
+        Value::Array(list) if !list.is_empty() => ('[', ']'),
+        Value::Object(fields) if !fields.is_empty() => ('{', '}'),
+        _ => return text.push_str(&line),
+    };
+    if depth >= DEEP || line.len() <= SHORT {
+        return text.push_str(&line);
+    }
+    let indent = format!("\n{}", " ".repeat(depth + 1));
+    let parts: Vec<(Option<&String>, &Value)> = match value {
+        Value::Object(fields) => {
+            fields.iter().map(|(key, value)| (Some(key), value)).collect()
+        }
+        Value::Array(list) => list.iter().map(|value| (None, value)).collect(),
+        _ => Vec::new(),
+    };
+    text.push(ends.0);
+    for (at, (key, value)) in parts.into_iter().enumerate() {
+        text.push_str(if at > 0 { "," } else { "" });
+        text.push_str(&indent);
+        if let Some(key) = key {
+            text.push_str(&format!("{}: ", Value::from(key.as_str())));
+        }
+        lay_out(value, depth + 1, text);
+    }
+    text.push_str(&format!("\n{}{}", " ".repeat(depth), ends.1));
+}
+
+/// The recordings of a book, read as they are asked for.
+pub struct Shelf {
+    folder: PathBuf,
+    read: RefCell<HashMap<PathBuf, Rc<Recording>>>,
+}
+
+impl Shelf {
+    /// Those in this folder, `book/recordings` or one like it.
+    pub fn new(folder: PathBuf) -> Shelf {
+        Shelf { folder, read: RefCell::default() }
+    }
+
+    /// Where a recording's file is.
+    pub fn file(&self, lab: &Lab, name: &str) -> PathBuf {
+        let folder = self.folder.join(&lab.chapter).join(&lab.id);
+        folder.join(name).with_extension("json")
+    }
+
+    /// The recording of a page's name, and of what its command is.
+    ///
+    /// # Errors
+    ///
+    /// There is none, with the command that makes it; or it cannot be read.
+    pub fn take(&self, lab: &Lab, name: &str) -> anyhow::Result<Rc<Recording>> {
+        let file = self.file(lab, name);
+        if let Some(recording) = self.read.borrow().get(&file) {
+            return Ok(recording.clone());
+        }
+        if !file.is_file() {
+            bail!(
+                "there is no recording `{}/{name}`; `cargo lab record {}` \
+                 makes it",
+                lab.id,
+                lab.id
+            );
+        }
+        let recording = Rc::new(Recording::read(&file)?);
+        self.read.borrow_mut().insert(file, recording.clone());
+        Ok(recording)
+    }
+
+    /// The files that no page names: each a sentence.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be read.
+    pub fn unnamed(
+        &self,
+        named: &BTreeSet<(String, String)>,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut unnamed = Vec::new();
+        for chapter in entries(&self.folder)? {
+            for lab in entries(&chapter)? {
+                let id = name_of(&lab);
+                for file in entries(&lab)? {
+                    let name = name_of(&file.with_extension(""));
+                    if !named.contains(&(id.clone(), name)) {
+                        let file = file.display();
+                        unnamed.push(format!("{file}: no page names it"));
+                    }
+                }
+            }
+        }
+        Ok(unnamed)
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().map_or_else(String::new, |n| n.display().to_string())
+}
+
+fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(folder)
+        .with_context(|| format!("{}", folder.display()))?;
+    let paths = entries.map(|entry| Ok(entry?.path()));
+    let mut paths = paths.collect::<anyhow::Result<Vec<_>>>()?;
+    paths.sort();
+    Ok(paths)
+}

@@ -1,0 +1,310 @@
+//! A trace as a story: one item for each thing that a reader is shown.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, ensure};
+use graders::verdict::Performance;
+use testbed::trace::{Stream, View, What};
+use testbed::{Flags, Matcher, Trace};
+
+use super::facts::connections;
+use super::page::Settings;
+
+/// One thing that happened, ready to be drawn.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Nanoseconds since the network was up.
+    pub t_ns: u64,
+    /// On which host.
+    pub host: String,
+    /// What it is, in words.
+    pub text: String,
+    /// What kind of thing.
+    pub kind: Kind,
+}
+
+/// What kinds there are.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// A frame left the host.
+    Frame(Arrow),
+    /// A program printed a line.
+    Output {
+        /// On standard error?
+        error: bool,
+        /// The name that the scenario gave the program.
+        program: String,
+    },
+    /// The scenario did something.
+    Step,
+    /// A program entered a system call.
+    Call,
+    /// A socket listens.
+    Listens,
+    /// Frames that are not drawn one by one.
+    Fold {
+        /// When the last of them was there.
+        until_ns: u64,
+    },
+}
+
+/// A frame as it is drawn.
+#[derive(Clone, Debug)]
+pub struct Arrow {
+    /// When it arrived; `None`: never.
+    pub delivered_ns: Option<u64>,
+    /// What the wire did to it.
+    pub notes: Vec<String>,
+    /// The number of its TCP connection, from 1; 0 for what is not TCP.
+    pub connection: usize,
+    /// Host to TCP state, once it had arrived or was lost.
+    pub states: BTreeMap<String, &'static str>,
+    /// Whose colour it has.
+    pub look: Look,
+}
+
+/// Which of the colours a frame has: a help for the eye, never the only sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// SYN.
+    Open,
+    /// FIN.
+    Close,
+    /// RST.
+    Reset,
+    /// Data, a datagram.
+    Data,
+    /// The rest: a bare acknowledgement, ARP.
+    Plain,
+}
+
+impl Look {
+    /// The name of its class.
+    pub fn class(self) -> &'static str {
+        match self {
+            Look::Open => "open",
+            Look::Close => "close",
+            Look::Reset => "reset",
+            Look::Data => "data",
+            Look::Plain => "plain",
+        }
+    }
+}
+
+/// The words of [`Settings`] that [`tell`] understands.
+pub const KNOWN: &[&str] =
+    &["from=", "to=", "until=", "hide=", "fold=", "run="];
+
+/// What of a run is to be shown: all of it, or
+///
+/// ```text
+/// from=TEXT until=TEXT    from the first item that contains it, up to the next
+/// to=TEXT                 the same, and that one too
+/// hide=WHAT               without output, steps, calls, KIND [from HOST]
+/// fold=KIND               neighbours of a kind become one item
+/// ```
+///
+/// # Errors
+///
+/// Nothing contains TEXT, or WHAT is no kind of frame.
+pub fn tell(
+    run: &Performance,
+    settings: &Settings<'_>,
+) -> anyhow::Result<Vec<Item>> {
+    let trace = &run.trace;
+    let mut hidden = Vec::new();
+    for what in settings.all("hide") {
+        hidden.push(Hidden::parse(what)?);
+    }
+    let folds = settings.all("fold").map(str::parse::<Matcher>);
+    let folds = folds.collect::<Result<Vec<_>, _>>()?;
+    let mut items = Vec::new();
+    let mut view = View::new();
+    let several = connections(trace) > 1;
+    let mut folded = Vec::new();
+    for event in &trace.events {
+        let Some(item) = item(trace, event, &mut view, several) else {
+            continue;
+        };
+        if hidden.iter().any(|hidden| hidden.hides(event)) {
+            continue;
+        }
+        let fold = match &event.what {
+            What::Frame(frame) => folds
+                .iter()
+                .position(|fold| fold.matches(&event.host, &frame.packet())),
+            _ => None,
+        };
+        items.push(item);
+        folded.push(fold);
+    }
+    fold(select(items, folded, settings)?, settings)
+}
+
+fn item(
+    trace: &Trace,
+    event: &testbed::trace::Event,
+    view: &mut View,
+    several: bool,
+) -> Option<Item> {
+    let (text, kind) = match &event.what {
+        What::Frame(frame) => {
+            let segment = view.segment(trace, frame);
+            let connection = segment.as_ref().map_or(0, |s| s.connection);
+            let text = match &segment {
+                None => {
+                    frame.packet().describe(&|address| trace.name_of(address))
+                }
+                Some(segment) if several => {
+                    format!("#{connection} {}", segment.summary())
+                }
+                Some(segment) => segment.summary(),
+            };
+            let look = match &segment {
+                Some(segment) => look(segment.flags, segment.data),
+                None if frame.packet().protocol() == "udp" => Look::Data,
+                None => Look::Plain,
+            };
+            let states = frame.states.iter();
+            let states =
+                states.map(|(host, state)| (host.clone(), state.name()));
+            let arrow = Arrow {
+                delivered_ns: frame.delivered_ns,
+                notes: frame.wire.clone(),
+                connection,
+                states: states.collect(),
+                look,
+            };
+            (text, Kind::Frame(arrow))
+        }
+        What::Output(line) => {
+            let error = line.stream == Stream::Stderr;
+            let program = line.program.clone();
+            (line.line.clone(), Kind::Output { error, program })
+        }
+        What::Step { text } => (text.clone(), Kind::Step),
+        What::Call(call) => {
+            let text = format!("{}() in thread {}", call.name, call.thread);
+            (text, Kind::Call)
+        }
+        What::State(change)
+            if change.peer.port() == 0 && change.from.is_none() =>
+        {
+            (change.to.name().to_string(), Kind::Listens)
+        }
+        What::State(_) => return None,
+    };
+    Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
+}
+
+fn look(flags: Flags, data: usize) -> Look {
+    match flags {
+        Flags { rst: true, .. } => Look::Reset,
+        Flags { syn: true, .. } => Look::Open,
+        Flags { fin: true, .. } => Look::Close,
+        _ if data > 0 => Look::Data,
+        _ => Look::Plain,
+    }
+}
+
+/// What `hide=` names.
+enum Hidden {
+    Output,
+    Steps,
+    Calls,
+    Frames(Matcher),
+}
+
+impl Hidden {
+    fn parse(text: &str) -> anyhow::Result<Hidden> {
+        Ok(match text {
+            "output" => Hidden::Output,
+            "steps" => Hidden::Steps,
+            "calls" => Hidden::Calls,
+            kind => Hidden::Frames(kind.parse()?),
+        })
+    }
+
+    fn hides(&self, event: &testbed::trace::Event) -> bool {
+        match (self, &event.what) {
+            (Hidden::Output, What::Output(_))
+            | (Hidden::Steps, What::Step { .. })
+            | (Hidden::Calls, What::Call(_)) => true,
+            (Hidden::Frames(matcher), What::Frame(frame)) => {
+                matcher.matches(&event.host, &frame.packet())
+            }
+            _ => false,
+        }
+    }
+}
+
+type Folded = Vec<(Item, Option<usize>)>;
+
+fn select(
+    items: Vec<Item>,
+    folded: Vec<Option<usize>>,
+    settings: &Settings<'_>,
+) -> anyhow::Result<Folded> {
+    let mut items: Folded = items.into_iter().zip(folded).collect();
+    let find = |items: &Folded, text: &str| {
+        let at = items.iter().position(|(item, _)| item.text.contains(text));
+        at.with_context(|| format!("nothing in the run contains `{text}`"))
+    };
+    if let Some(text) = settings.get("from") {
+        items.drain(..find(&items, text)?);
+    }
+    if let Some(text) = settings.get("until") {
+        let at = find(&items[1.min(items.len())..].to_vec(), text)?;
+        items.truncate(at + 1);
+    }
+    if let Some(text) = settings.get("to") {
+        items.truncate(find(&items, text)? + 1);
+    }
+    ensure!(!items.is_empty(), "nothing of the run is left to be shown");
+    Ok(items)
+}
+
+/// Joins neighbours that one `fold=` matches.
+fn fold(items: Folded, settings: &Settings<'_>) -> anyhow::Result<Vec<Item>> {
+    let words: Vec<&str> = settings.all("fold").collect();
+    let mut told: Vec<Item> = Vec::new();
+    let mut at = 0;
+    while at < items.len() {
+        let (first, by) = &items[at];
+        let Some(rule) = by else {
+            told.push(first.clone());
+            at += 1;
+            continue;
+        };
+        let same = items[at..].iter().take_while(|(_, by)| by == &Some(*rule));
+        let count = same.count();
+        let last = &items[at + count - 1].0;
+        let until_ns = match &last.kind {
+            Kind::Frame(arrow) => arrow.delivered_ns.unwrap_or(last.t_ns),
+            _ => last.t_ns,
+        };
+        let what = words[*rule];
+        let frames = if count == 1 { "frame" } else { "frames" };
+        told.push(Item {
+            text: format!("{count} {frames} folded: {what}"),
+            kind: Kind::Fold { until_ns },
+            ..first.clone()
+        });
+        at += count;
+    }
+    Ok(told)
+}
+
+/// The two hosts that are drawn, left and right: those that spoke TCP first,
+/// else the first two of the network.
+pub fn pair(trace: &Trace) -> (String, String) {
+    let mut view = View::new();
+    let first = trace
+        .frames()
+        .find_map(|(_, frame)| view.segment(trace, frame))
+        .map(|segment| (segment.from, segment.to));
+    let name = |at: usize| {
+        trace.hosts.get(at).map_or_else(String::new, |host| host.name.clone())
+    };
+    first.unwrap_or_else(|| (name(0), name(1)))
+}
