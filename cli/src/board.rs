@@ -31,7 +31,7 @@ impl List {
             let all = serde_json::json!({ "labs": rows });
             println!("{}", serde_json::to_string_pretty(&all)?);
         } else {
-            print_board(&rows);
+            print!("{}", board(&rows));
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -40,7 +40,7 @@ impl List {
 /// `lab` without a command.
 pub fn show() -> anyhow::Result<ExitCode> {
     let rows = rows(catalogue::all()?)?;
-    print_board(&rows);
+    print!("{}", board(&rows));
     println!();
     match rows.iter().find(|row| row.state != State::Passed) {
         None => println!("Every lab is passed."),
@@ -120,12 +120,22 @@ fn rows(labs: Vec<Lab>) -> anyhow::Result<Vec<Row>> {
     rows.collect()
 }
 
-fn print_board(rows: &[Row]) {
+/// The board, as it is printed.
+pub fn text() -> anyhow::Result<String> {
+    Ok(board(&rows(catalogue::all()?)?))
+}
+
+fn board(rows: &[Row]) -> String {
+    let mut text = String::new();
+    let mut line = |said: String| {
+        text.push_str(&said);
+        text.push('\n');
+    };
     let mut chapter = "";
     for Row { lab, state } in rows {
         if chapter != lab.chapter {
             chapter = &lab.chapter;
-            println!("{}", style::strong(&heading(chapter)));
+            line(style::strong(&heading(chapter)));
         }
         let state = match state {
             State::NotStarted => style::dim("·          "),
@@ -133,13 +143,14 @@ fn print_board(rows: &[Row]) {
             State::Passed => style::good("passed     "),
         };
         let Lab { id, minutes, title, .. } = lab;
-        println!("  {state} {id:<14} {minutes:>3} min  {title}");
+        line(format!("  {state} {id:<14} {minutes:>3} min  {title}"));
         if let Some(note) = left_behind(lab) {
-            println!("              {note}");
+            line(format!("              {note}"));
         }
     }
     let passed = rows.iter().filter(|row| row.state == State::Passed).count();
-    println!("\n{passed} of {} labs passed", rows.len());
+    line(format!("\n{passed} of {} labs passed", rows.len()));
+    text
 }
 
 /// `ch05_sockets` reads `Chapter 5: sockets`.

@@ -11,6 +11,7 @@ mod names;
 mod record;
 mod reset;
 mod run;
+mod serve;
 mod shell;
 mod solution;
 mod style;
@@ -18,6 +19,7 @@ mod sys;
 mod verify;
 mod watch;
 
+use std::io::{IsTerminal, stdout};
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -25,7 +27,8 @@ use clap::{CommandFactory, Parser, Subcommand};
 /// Learn how Linux servers and networks work: two real hosts, a wire that
 /// obeys, and every packet visible.
 ///
-/// Without a command it shows the board and the next lab.
+/// Without a command it shows the board and the next lab; on a terminal it also
+/// serves the book and grades each lab as its file is saved.
 #[derive(Parser)]
 #[command(name = "lab", version, bin_name = "lab")]
 struct Cli {
@@ -53,6 +56,8 @@ enum Command {
     Shell(shell::Shell),
     /// Try what this machine can do, and say how to cure what it cannot
     Doctor(doctor::Doctor),
+    /// Serve the book on 127.0.0.1
+    Serve(serve::Serve),
     /// For authors: run what the book's pages show, and keep what came of it
     Record(record::Record),
     /// For authors: the book from its pages and recorded runs
@@ -72,6 +77,7 @@ fn main() -> ExitCode {
     sys::end_with_the_reader();
     let cli = Cli::parse();
     let done = match cli.command {
+        None if stdout().is_terminal() => watch::course(),
         None => board::show(),
         Some(Command::List(args)) => args.run(),
         Some(Command::Run(args)) => args.run(),
@@ -82,6 +88,7 @@ fn main() -> ExitCode {
         Some(Command::Solution(args)) => args.run(),
         Some(Command::Shell(args)) => args.run(),
         Some(Command::Doctor(args)) => args.run(),
+        Some(Command::Serve(args)) => args.run(),
         Some(Command::Record(args)) => args.run(),
         Some(Command::Book(args)) => args.run(),
         Some(Command::Verify(args)) => args.run(),

@@ -20,7 +20,7 @@ use graders::progress::{self, State};
 
 use crate::hint::Hint;
 use crate::names::LabName;
-use crate::{board, solution, style};
+use crate::{board, serve, solution, style};
 use eyes::Eyes;
 use performer::Performer;
 pub use performer::{end_with_the_watcher, is_watched, tell_phase};
@@ -60,6 +60,10 @@ enum News {
 
 impl WatchArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        self.begin("watching labs/: save a file, and it is graded\n")
+    }
+
+    fn begin(self, greeting: &str) -> anyhow::Result<ExitCode> {
         let labs = catalogue::find(&self.labs)?;
         nix::sys::prctl::set_child_subreaper(true)
             .context("prctl PR_SET_CHILD_SUBREAPER")?;
@@ -81,9 +85,21 @@ impl WatchArgs {
             sender,
             screen: Screen::open(),
         };
-        watch.begin()?;
+        watch.begin(greeting)?;
         watch.go(&news)
     }
+}
+
+/// `lab` on a terminal: the board, the book, and every lab watched.
+pub fn course() -> anyhow::Result<ExitCode> {
+    style::progress("building the book");
+    let book = match serve::in_the_background() {
+        Ok(address) => format!("Read the book at http://{address}"),
+        Err(err) => format!("{} {err:#}", style::bad("no book:")),
+    };
+    let watching = "watching labs/: save a file, and it is graded";
+    let greeting = format!("{}\n{book}\n{watching}\n\n", board::text()?);
+    WatchArgs { labs: Vec::new(), poll: false }.begin(&greeting)
 }
 
 struct Watch {
@@ -102,7 +118,7 @@ struct Watch {
 
 impl Watch {
     /// What there is to do. A text that no verdict is known of gets one.
-    fn begin(&mut self) -> anyhow::Result<()> {
+    fn begin(&mut self, greeting: &str) -> anyhow::Result<()> {
         if let Some(lab) = &self.current {
             let last = progress::entry(lab)?.last.map(|last| last.text);
             let begun = progress::state(lab)? == State::InProgress;
@@ -111,7 +127,7 @@ impl Watch {
             }
         }
         self.screen.clear();
-        println!("watching labs/: save a file, and it is graded");
+        print!("{greeting}");
         self.show_current();
         self.screen.keys();
         Ok(())

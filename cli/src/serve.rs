@@ -1,0 +1,247 @@
+//! `lab serve`: the book on this machine's own address, and nowhere else.
+//!
+//! The book is built and read into memory when the server starts, so no path
+//! that a browser sends is ever opened. A request that names another host is
+//! refused: a page from elsewhere, whose name suddenly means this machine, must
+//! not read what is served here (DNS rebinding).
+
+mod site;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::process::ExitCode;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use clap::Args;
+use graders::catalogue::root;
+use notify::{RecursiveMode, Watcher};
+use tokio::sync::watch;
+
+use crate::style;
+use site::Site;
+
+/// Where the book is if nobody else is there.
+const PORT: u16 = 3000;
+/// What an author's editor does to a file comes within this time.
+const SETTLED: Duration = Duration::from_millis(60);
+/// What changes the book, below the checkout.
+const SOURCES: &[&str] = &["book", "solutions", "labs/labs.toml"];
+/// Pages come from here, run nothing from elsewhere, and are in no one's frame.
+const POLICY: &str = "default-src 'self' 'unsafe-inline' data:; \
+                      frame-ancestors 'self'; form-action 'none'";
+
+/// Arguments of `lab serve`.
+#[derive(Args)]
+pub struct Serve {
+    /// The port on 127.0.0.1; without it 3000, or another if that is taken
+    #[arg(long)]
+    port: Option<u16>,
+    /// For authors: build the book anew as its sources are saved, and reload
+    /// the pages that are open
+    #[arg(long)]
+    live: bool,
+}
+
+impl Serve {
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let listener = listen(self.port)?;
+        let server = Server::open(&listener, self.live)?;
+        println!("the book  http://{}", listener.local_addr()?);
+        println!("{}", style::dim("Ctrl-C ends it"));
+        let _eyes = self.live.then(|| server.watch_sources()).transpose()?;
+        server.serve(listener)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Serves the book beside whatever else this process does, and says where.
+///
+/// # Errors
+///
+/// The book cannot be built, or there is no port.
+pub fn in_the_background() -> anyhow::Result<SocketAddr> {
+    let listener = listen(None)?;
+    let address = listener.local_addr()?;
+    let server = Server::open(&listener, false)?;
+    std::thread::spawn(move || {
+        if let Err(err) = server.serve(listener) {
+            eprintln!("{} {err:#}", style::bad("the book:"));
+        }
+    });
+    Ok(address)
+}
+
+/// A socket on loopback.
+fn listen(port: Option<u16>) -> anyhow::Result<TcpListener> {
+    let bind = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
+    let listener = match (bind(port.unwrap_or(PORT)), port) {
+        (Err(err), None) if err.kind() == io::ErrorKind::AddrInUse => bind(0),
+        (listener, _) => listener,
+    };
+    let port = port.unwrap_or(PORT);
+    let listener = listener.with_context(|| {
+        format!(
+            "bind 127.0.0.1:{port}\n  likely cause: another server has the \
+             port, or it is below 1024\n  cure: another --port, or none"
+        )
+    })?;
+    listener.set_nonblocking(true).context("fcntl O_NONBLOCK")?;
+    Ok(listener)
+}
+
+/// The book as it is now, and who waits for the next.
+#[derive(Clone)]
+struct Server {
+    site: Arc<RwLock<Arc<Site>>>,
+    /// Counts the builds; `None`: there is one and no other.
+    builds: Option<watch::Sender<u64>>,
+    port: u16,
+}
+
+impl Server {
+    fn open(listener: &TcpListener, live: bool) -> anyhow::Result<Server> {
+        let port = listener.local_addr().context("getsockname")?.port();
+        let (site, problems) = Site::build(live)?;
+        tell(&problems);
+        Ok(Server {
+            site: Arc::new(RwLock::new(Arc::new(site))),
+            builds: live.then(|| watch::Sender::new(1)),
+            port,
+        })
+    }
+
+    fn serve(self, listener: TcpListener) -> anyhow::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("epoll_create1")?;
+        runtime.block_on(async {
+            let listener = tokio::net::TcpListener::from_std(listener)?;
+            let routes = Router::new().fallback(answer).with_state(self);
+            axum::serve(listener, routes).await
+        })?;
+        Ok(())
+    }
+
+    /// Builds the book anew whenever its sources are saved.
+    fn watch_sources(&self) -> anyhow::Result<notify::RecommendedWatcher> {
+        let (sender, events) = std::sync::mpsc::channel();
+        let mut watcher = notify::recommended_watcher(
+            move |event: notify::Result<notify::Event>| {
+                let looked = event.is_ok_and(|event| event.kind.is_access());
+                if !looked {
+                    let _ = sender.send(());
+                }
+            },
+        )?;
+        for source in SOURCES {
+            let path = root().join(source);
+            watcher
+                .watch(&path, RecursiveMode::Recursive)
+                .with_context(|| format!("inotify {}", path.display()))?;
+        }
+        let server = self.clone();
+        std::thread::spawn(move || {
+            while events.recv().is_ok() {
+                while events.recv_timeout(SETTLED).is_ok() {}
+                match Site::build(true) {
+                    Ok((site, problems)) => {
+                        tell(&problems);
+                        server.replace(site);
+                    }
+                    Err(err) => eprintln!("{} {err:#}", style::bad("error:")),
+                }
+            }
+        });
+        Ok(watcher)
+    }
+
+    fn replace(&self, site: Site) {
+        if let Ok(mut now) = self.site.write() {
+            *now = Arc::new(site);
+        }
+        if let Some(builds) = &self.builds {
+            builds.send_modify(|number| *number += 1);
+        }
+    }
+
+    /// Does a request mean this server, by the name that it has here?
+    fn is_meant(&self, headers: &HeaderMap) -> bool {
+        let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
+        host.is_some_and(|host| {
+            let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
+            matches!(name, "127.0.0.1" | "localhost")
+                && port == self.port.to_string()
+        })
+    }
+}
+
+fn tell(problems: &[String]) {
+    for problem in problems {
+        eprintln!("{}", style::bad(problem));
+    }
+}
+
+async fn answer(
+    State(server): State<Server>,
+    request: Request,
+) -> Response<Body> {
+    if !server.is_meant(request.headers()) {
+        let said = "this is no host of that name\n";
+        return respond(StatusCode::FORBIDDEN, "text/plain", said);
+    }
+    if ![Method::GET, Method::HEAD].contains(request.method()) {
+        let said = "only GET and HEAD\n";
+        return respond(StatusCode::METHOD_NOT_ALLOWED, "text/plain", said);
+    }
+    let path = request.uri().path();
+    if let (Some(builds), "/live") = (&server.builds, path) {
+        let seen = request.uri().query().and_then(|q| q.parse::<u64>().ok());
+        let mut builds = builds.subscribe();
+        let newer = |number: &u64| Some(*number) != seen;
+        let number = builds.wait_for(newer).await.map_or(0, |number| *number);
+        return respond(StatusCode::OK, "text/plain", number.to_string());
+    }
+    let site = match server.site.read() {
+        Ok(site) => site.clone(),
+        Err(poisoned) => poisoned.into_inner().clone(),
+    };
+    let (status, file) = match site.find(path) {
+        Some(file) => (StatusCode::OK, Some(file)),
+        None => (StatusCode::NOT_FOUND, site.find("/404.html")),
+    };
+    let Some(file) = file else {
+        return respond(status, "text/plain", "there is no such page\n");
+    };
+    let number = server.builds.as_ref().map(|builds| *builds.borrow());
+    match number.filter(|_| file.kind.starts_with("text/html")) {
+        None => respond(status, file.kind, file.bytes.clone()),
+        Some(number) => respond(status, file.kind, file.reloading(number)),
+    }
+}
+
+fn respond(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Body>,
+) -> Response<Body> {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-cache"),
+        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+    ] {
+        headers.insert(name, header::HeaderValue::from_static(value));
+    }
+    response
+}
