@@ -286,15 +286,8 @@ impl Stage {
     /// Waits until a program has printed so many lines in all, or for a little
     /// while: `false`.
     pub fn lines_soon(&self, role: Role, count: usize) -> bool {
-        let deadline = Instant::now() + self.left().min(GLANCE * self.slack);
-        let program = &self.programs[role.0];
-        while program.lines_printed() < count {
-            if Instant::now() >= deadline {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        true
+        let limit = self.left().min(GLANCE * self.slack);
+        self.programs[role.0].wait_lines(count, limit)
     }
 
     /// Waits until a program's processes are so; the processes.
