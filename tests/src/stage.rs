@@ -256,6 +256,17 @@ impl Stage {
         })
     }
 
+    /// Have so many matching frames been on the wire, or will they be soon? As
+    /// [`Stage::frames`], but gives up sooner and with an answer: for what a
+    /// wrong program will not do.
+    pub fn soon(&mut self, what: &str, count: usize) -> Result<bool, Halt> {
+        let seen = self.until_quiet_for(QUIET, |stage, glance| {
+            let seen = stage.net.wait_frames(what, count, glance)?;
+            Ok(seen.then_some(()))
+        })?;
+        Ok(seen.is_some())
+    }
+
     /// Waits until a host's sockets are so; the sockets.
     pub fn sockets(
         &mut self,
@@ -281,6 +292,23 @@ impl Stage {
             let states = states.join(", ");
             Halt::Missed(format!("waited for {what} on {host}; had {states}"))
         })
+    }
+
+    /// Looks at a host's sockets until they are so, or for a little while.
+    pub fn sockets_soon(
+        &mut self,
+        host: &str,
+        done: impl Fn(&[TcpSocket]) -> bool,
+    ) -> Result<Vec<TcpSocket>, Halt> {
+        let mut last = Vec::new();
+        self.until_quiet_for(QUIET, |stage, glance| {
+            let looked = stage.net.wait_sockets(host, glance, &done)?;
+            let found = looked.is_ok().then_some(());
+            let (Ok(sockets) | Err(sockets)) = looked;
+            last = sockets;
+            Ok(found)
+        })?;
+        Ok(last)
     }
 
     /// Waits until a program has printed so many lines in all, or for a little
@@ -370,33 +398,6 @@ impl Stage {
             }
         }
         Ok(true)
-    }
-
-    /// The same for less long, and with an answer instead of an end: for what a
-    /// wrong program will not do.
-    pub fn soon(&mut self, what: &str, count: usize) -> Result<bool, Halt> {
-        let seen = self.until_quiet_for(QUIET, |stage, glance| {
-            let seen = stage.net.wait_frames(what, count, glance)?;
-            Ok(seen.then_some(()))
-        })?;
-        Ok(seen.is_some())
-    }
-
-    /// Looks at a host's sockets until they are so, or for a little while.
-    pub fn sockets_soon(
-        &mut self,
-        host: &str,
-        done: impl Fn(&[TcpSocket]) -> bool,
-    ) -> Result<Vec<TcpSocket>, Halt> {
-        let mut last = Vec::new();
-        self.until_quiet_for(QUIET, |stage, glance| {
-            let looked = stage.net.wait_sockets(host, glance, &done)?;
-            let found = looked.is_ok().then_some(());
-            let (Ok(sockets) | Err(sockets)) = looked;
-            last = sockets;
-            Ok(found)
-        })?;
-        Ok(last)
     }
 
     /// Puts a fact down for the judge.
