@@ -325,8 +325,8 @@ impl Stage {
         what: &str,
         done: impl Fn(&[ProcessInfo]) -> bool,
     ) -> Result<Vec<ProcessInfo>, Halt> {
-        let found = self.patiently(|stage, glance| {
-            let seen = stage.processes_within(role, glance, &done)?;
+        let found = self.look_each_ms(|stage, _| {
+            let seen = stage.programs[role.0].processes()?;
             Ok(done(&seen).then_some(seen))
         })?;
         found.ok_or_else(|| Halt::Missed(format!("waited for {what}")))
@@ -339,22 +339,39 @@ impl Stage {
         done: impl Fn(&[ProcessInfo]) -> bool,
     ) -> Result<Vec<ProcessInfo>, Halt> {
         let limit = self.left().min(GLANCE * self.slack);
-        self.processes_within(role, limit, &done)
+        let mut last = Vec::new();
+        self.look_each_ms_for(limit, &mut |stage, _| {
+            last = stage.programs[role.0].processes()?;
+            Ok(done(&last).then_some(()))
+        })?;
+        Ok(last)
     }
 
-    fn processes_within(
-        &self,
-        role: Role,
+    /// Looks each millisecond, for as long as [`Stage::patiently`]: for what no
+    /// event tells of. That a process has fallen asleep the kernel tells
+    /// nobody, and what becomes of those that a program has started it tells
+    /// the program; who else wants to know must look, and look again. A look
+    /// may itself wait for as long as it is told.
+    pub fn look_each_ms<T>(
+        &mut self,
+        mut look: impl FnMut(&mut Stage, Duration) -> Result<Option<T>, Halt>,
+    ) -> Result<Option<T>, Halt> {
+        self.patiently(|stage, glance| {
+            stage.look_each_ms_for(glance, &mut look)
+        })
+    }
+
+    fn look_each_ms_for<T>(
+        &mut self,
         limit: Duration,
-        done: impl Fn(&[ProcessInfo]) -> bool,
-    ) -> Result<Vec<ProcessInfo>, Halt> {
+        look: &mut impl FnMut(&mut Stage, Duration) -> Result<Option<T>, Halt>,
+    ) -> Result<Option<T>, Halt> {
         let deadline = Instant::now() + limit;
         loop {
-            let processes = self.programs[role.0].processes()?;
-            if done(&processes) || Instant::now() >= deadline {
-                return Ok(processes);
+            let found = look(self, limit)?;
+            if found.is_some() || Instant::now() >= deadline {
+                return Ok(found);
             }
-            // The kernel has no event for this.
             std::thread::sleep(Duration::from_millis(1));
         }
     }
