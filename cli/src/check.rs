@@ -202,6 +202,9 @@ fn tell(lab: &Lab, subject: &Subject, verdict: &Verdict) -> String {
     if let Some(mistake) = &verdict.looks_like {
         let _ = writeln!(text, "  it looks like a known mistake: {mistake}");
     }
+    if let Some(doubt) = &verdict.doubt {
+        let _ = writeln!(text, "  {} {doubt}", style::odd("doubt:"));
+    }
     for note in &verdict.notes {
         let _ = writeln!(text, "  {} {note}", style::odd("note:"));
     }
@@ -267,9 +270,12 @@ fn outcome(verdict: &Verdict) -> String {
         Word::Void | Word::CannotRun => "error",
     };
     let failed = verdict.checks.iter().filter(|check| !check.ok);
-    let told: String = failed
+    let mut told: String = failed
         .map(|check| format!("{}\n{}\n", check.name, check.evidence))
         .collect();
+    if let Some(doubt) = &verdict.doubt {
+        let _ = writeln!(told, "{doubt}");
+    }
     let cause = verdict.cause.as_deref().unwrap_or("void");
     format!("<{tag} message=\"{}\">{}</{tag}>", escape(cause), escape(&told))
 }

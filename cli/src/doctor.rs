@@ -151,6 +151,7 @@ fn examine() -> anyhow::Result<Report> {
     capabilities.push(host_pair("pkt", &pkt, tap.is_ok()));
     if backend.is_some() {
         capabilities.push(watched_calls(&probe("probe-calls", None)?));
+        capabilities.push(read_only_mounts(&probe("probe-mounts", None)?));
     }
     capabilities.push(book_profile());
     capabilities
@@ -214,6 +215,21 @@ fn watched_calls(probed: &Probed) -> Capability {
     match probed {
         Ok(()) => works(name, "a call of a program was seen"),
         Err(failure) => missing(name, failure),
+    }
+}
+
+/// What keeps a program from writing to anything but its own directory.
+fn read_only_mounts(probed: &Probed) -> Capability {
+    let name = "programs contained by read-only mounts".to_string();
+    match probed {
+        Ok(()) => works(name, "a write outside its directory was refused"),
+        Err(failure) => {
+            let mut capability = missing(name, failure);
+            capability.state = State::Reduced;
+            capability.detail += "; labs run, but what they run can write \
+                                  wherever you can";
+            capability
+        }
     }
 }
 

@@ -212,6 +212,21 @@ impl Program {
         }
     }
 
+    /// Waits until it has printed so many lines in all, on both streams.
+    /// `false`: it closed both before, or time ran out.
+    pub fn wait_lines(&self, count: usize, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        let mut lines = self.output.lock();
+        while lines.count < count {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if lines.streams_ended == 2 || left == Duration::ZERO {
+                return false;
+            }
+            lines = self.output.wait(lines, left);
+        }
+        true
+    }
+
     /// How many lines it has printed, on both streams.
     pub fn lines_printed(&self) -> usize {
         self.output.lock().count

@@ -17,7 +17,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use testbed::door::Door;
 use testbed::trace::Event;
-use testbed::{Backend, Launch, Network, Profile, Testbed, Trace};
+use testbed::{Backend, Exit, Launch, Network, Profile, Testbed, Trace};
 
 use crate::stage::{KONGMING, LAPTOP, Stage};
 use crate::verdict::Performance;
@@ -30,6 +30,8 @@ const PLAY: &str = "__play";
 const HARD_DEADLINE: Duration = Duration::from_secs(30);
 /// Longer than a connection takes whose first SYN is lost.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
+/// For a machine that leaves a host's mounts as they are: mount_setattr(2).
+const MOUNTS_CURE: &str = "Linux 5.12 or newer, outside of any chroot";
 /// What a process tells of itself that the next message does not.
 const MOST_STDERR: u64 = 64 << 10;
 
@@ -274,6 +276,7 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
         match request.take.as_str() {
             "probe" => probe(&net)?,
             "probe-calls" => probe_calls(&net)?,
+            "probe-mounts" => probe_mounts(&net)?,
             _ => {}
         }
         announce(&net, door)?;
@@ -324,6 +327,24 @@ fn probe_calls(net: &Testbed) -> testbed::Result<()> {
     match calls {
         0 => Err(testbed::Error::new("no call of /bin/sh was seen")),
         _ => Ok(()),
+    }
+}
+
+/// Has a program write outside of its directory: to its own name, so that it
+/// does no harm where it is let.
+fn probe_mounts(net: &Testbed) -> testbed::Result<()> {
+    let order = "echo sh > /proc/self/comm";
+    let launch = Launch::new("sh", "/bin/sh").args(["-c", order]);
+    let mut program = net.host(KONGMING)?.start_program(launch)?;
+    let exit = program.wait(PROBE_PATIENCE)?;
+    if exit.is_some_and(Exit::is_success) {
+        let what = "a program wrote to /proc/self/comm";
+        return Err(testbed::Error::new(what).cure(MOUNTS_CURE));
+    }
+    let said = net.trace()?.stderr("sh").join("; ");
+    match said.contains("Read-only file system") {
+        true => Ok(()),
+        false => Err(testbed::Error::new(format!("`{order}`: {said}"))),
     }
 }
 

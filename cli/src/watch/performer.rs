@@ -92,6 +92,7 @@ fn reap(limit: Duration) {
     loop {
         match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) if Instant::now() < deadline => {
+                // waitpid has no time limit, and SIGCHLD may come to any thread.
                 std::thread::sleep(Duration::from_millis(1));
             }
             Ok(WaitStatus::StillAlive) | Err(Errno::ECHILD) => return,

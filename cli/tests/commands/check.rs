@@ -168,6 +168,24 @@ fn junit_has_a_case_for_each_verdict() {
 }
 
 #[test]
+fn where_the_machine_was_slow_the_verdict_owns_its_doubt() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("verdicts.xml");
+    let (never_ends, junit) = (bad("never_ends"), file.to_str().unwrap());
+    let order = ["check", "backlog", "--file", &never_ends, "--junit", junit];
+    let mut command = crate::support::command(&order);
+    command.env("LAB_SLACK", "8");
+    let doubt = "the machine was 8 times slower than usual";
+    let said = crate::support::run(command).exits(1);
+    said.says(&["cause: deadline", &format!("  doubt: {doubt}")]);
+    let xml = std::fs::read_to_string(&file).unwrap();
+    let failure = "<failure message=\"deadline\">";
+    let (_, told) = xml.split_once(failure).unwrap_or_else(|| panic!("{xml}"));
+    let (told, _) = told.split_once("</failure>").unwrap();
+    assert!(told.contains(doubt), "{xml}");
+}
+
+#[test]
 fn what_does_not_compile_fails_alone_with_the_compilers_words() {
     let files = [bad("does_not_compile"), solution("backlog")];
     let json = check("backlog", &files, &["--json"]).exits(1).json();

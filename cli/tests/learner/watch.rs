@@ -44,6 +44,7 @@ fn under_way(copy: &Checkout, watch: &mut Running) -> Vec<(u32, String)> {
         if all.iter().any(|(pid, _)| runs(*pid)) {
             return all;
         }
+        // An execve in there is no event out here.
         std::thread::sleep(Duration::from_millis(2));
     }
     watch.wait_line("the program under way");

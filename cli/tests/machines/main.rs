@@ -6,6 +6,7 @@ mod support;
 
 mod calls;
 mod fix;
+mod mounts;
 mod namespaces;
 mod tun;
 

@@ -174,6 +174,7 @@ pub fn until<T>(
             return found;
         }
         assert!(Instant::now() < deadline, "no {what} within {limit:?}");
+        // The value tells nobody that it has changed.
         std::thread::sleep(Duration::from_millis(2));
     }
 }

@@ -189,6 +189,7 @@ pub fn wait_until_none_runs(part: &str) {
     let deadline = Instant::now() + Duration::from_secs(5);
     while !found().is_empty() {
         assert!(Instant::now() < deadline, "still there: {:#?}", found());
+        // They are not our children, whose end would be an event.
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -53,6 +53,7 @@ pub fn until(
         if done(&processes) {
             return Ok(processes);
         }
+        // There is no event for it that costs less than looking again.
         std::thread::sleep(Duration::from_millis(1));
     }
     Err(format!("it has {:?}", names(&program.processes()?)).into())

@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = tests![
     arguments_and_environment_are_as_given,
     it_starts_with_three_descriptors,
     lines_go_in_and_come_out,
+    lines_are_counted_until_nothing_more_can_come,
     an_exit_status_or_a_signal_is_told,
     a_missing_program_is_named,
     one_that_ends_at_once_has_its_output_kept,
@@ -77,6 +78,23 @@ fn lines_go_in_and_come_out(backend: Backend) -> Done {
     );
     assert_eq!(trace.stderr("echo"), ["err one", "err two", "err three"]);
     assert!(trace.to_text().contains("Kongming20 prints: out one"));
+    Ok(())
+}
+
+fn lines_are_counted_until_nothing_more_can_come(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let mut program = lan.server().start_program(role("echo"))?;
+    program.send_line("one");
+    assert!(program.wait_lines(2, SOON), "on one stream each");
+    assert!(program.wait_lines(1, Duration::ZERO));
+    let (limit, start) = (Duration::from_millis(50), Instant::now());
+    assert!(!program.wait_lines(3, limit));
+    assert!(start.elapsed() >= limit);
+    program.close_stdin();
+    assert!(program.wait_lines(3, SOON));
+    let start = Instant::now();
+    assert!(!program.wait_lines(4, SOON));
+    assert!(start.elapsed() < SOON / 2, "the end of output was not noticed");
     Ok(())
 }
 

@@ -11,7 +11,6 @@ mod judge;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use testbed::{Call, ProcessInfo, Profile};
@@ -206,7 +205,7 @@ fn play(
     let child = look_at_child(stage, shell)?;
     stage.step(KONGMING, format!("types for the child: {word}"))?;
     stage.send(shell, word);
-    let heard = wait_for(stage, |_| {
+    let heard = stage.look_each_ms(|_, _| {
         let heard = read("heard");
         Ok(heard.ends_with('\n').then_some(heard))
     })?;
@@ -322,7 +321,7 @@ fn others(stage: &Stage, shell: Role) -> Result<Vec<ProcessInfo>, Halt> {
 
 /// Looks at the child that waits for its input; its number.
 fn look_at_child(stage: &mut Stage, shell: Role) -> Result<i32, Halt> {
-    let child = wait_for(stage, |stage| {
+    let child = stage.look_each_ms(|stage, _| {
         let mut others = others(stage, shell)?.into_iter();
         Ok(others.find(|it| it.name == "waits" && it.state == 'S'))
     })?;
@@ -367,18 +366,4 @@ fn descriptors(stage: &Stage, shell: Role) -> Result<Vec<String>, Halt> {
         format!("{}: {text}", it.number)
     });
     Ok(text.collect())
-}
-
-/// Waits for what the kernel has no event for.
-fn wait_for<T>(
-    stage: &mut Stage,
-    mut look: impl FnMut(&Stage) -> Result<Option<T>, Halt>,
-) -> Result<Option<T>, Halt> {
-    stage.patiently(|stage, glance| {
-        let found = look(stage)?;
-        if found.is_none() {
-            std::thread::sleep(glance.min(Duration::from_millis(1)));
-        }
-        Ok(found)
-    })
 }

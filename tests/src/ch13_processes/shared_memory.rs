@@ -8,7 +8,6 @@
 mod judging;
 
 use std::fs;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use testbed::{Calls, Profile};
@@ -37,8 +36,6 @@ pub static GRADER: Grader = Grader {
 const YIELD: &str = "sched_yield";
 const FORKS: [&str; 4] = ["fork", "vfork", "clone", "clone3"];
 const WATCHED: [&str; 4] = ["futex", "ftruncate", "fallocate", "exit_group"];
-/// How long until another look at processes that end.
-const GLANCE: Duration = Duration::from_millis(1);
 
 /// What is found while somebody is held and the others sleep.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -223,16 +220,13 @@ fn look(stage: &mut Stage, role: Role, name: &str) -> Result<Look, Halt> {
 
 /// Who has come to its end is gone; a zombie is.
 fn wait_for_deaths(stage: &mut Stage, role: Role) -> Result<(), Halt> {
-    stage.patiently(|stage, _| {
+    stage.look_each_ms(|stage, _| {
         let log = calls(stage, role)?.log();
         let ending =
             |pid| log.iter().any(|it| it.tid == pid && it.name == "exit_group");
         let mut processes = stage.program(role).processes()?.into_iter();
         let live =
             processes.any(|one| ending(one.pid as u32) && !one.is_zombie());
-        if live {
-            std::thread::sleep(GLANCE); // The kernel has no event for this.
-        }
         Ok((!live).then_some(()))
     })?;
     Ok(())

@@ -8,8 +8,6 @@
 
 mod judging;
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 use testbed::{Call, Calls, IpcKind, Profile};
 
@@ -55,8 +53,6 @@ const WATCHED: [&str; 8] = [
     "exit",
     "exit_group",
 ];
-/// How long until the next look at children that are on their way.
-const GLANCE: Duration = Duration::from_millis(1);
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 
@@ -136,7 +132,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
 /// after another, each until it sleeps.
 fn gather(stage: &mut Stage, role: Role, count: usize) -> Result<(), Halt> {
     let parent = stage.program(role).pid();
-    let all = stage.patiently(|stage, glance| {
+    let all = stage.look_each_ms(|stage, glance| {
         let calls = calls(stage, role)?;
         stage.program(role).wait_idle(glance)?;
         let (own, children): (Vec<Call>, Vec<Call>) =
@@ -145,11 +141,7 @@ fn gather(stage: &mut Stage, role: Role, count: usize) -> Result<(), Halt> {
         let released = own.iter().filter(|call| calls.release(call)).count();
         let all = released == 0 && children.len() >= count;
         let ended = stage.program(role).has_closed_its_output();
-        if all || ended {
-            return Ok(Some(()));
-        }
-        std::thread::sleep(GLANCE); // The kernel has no event for this.
-        Ok(None)
+        Ok((all || ended).then_some(()))
     })?;
     if all.is_none() {
         let text = format!("waited for {count} children at the semaphore");
@@ -265,7 +257,7 @@ fn wait_for_deaths(
     role: Role,
     pids: &[u32],
 ) -> Result<(), Halt> {
-    stage.patiently(|stage, _| {
+    stage.look_each_ms(|stage, _| {
         let mut processes = stage.program(role).processes()?.into_iter();
         let live = processes.any(|process| {
             pids.contains(&(process.pid as u32)) && !process.is_zombie()

@@ -73,7 +73,7 @@ fn play(stage: &mut Stage, program: Role, workers: usize) -> Result<(), Halt> {
     stage.line(program, "background is at work")?;
     stage.idle(program)?;
     // Who joins is woken a moment before the thread has gone from /proc.
-    stage.patiently(|stage, _| {
+    stage.look_each_ms(|stage, _| {
         let threads = stage.program(program).threads()?;
         Ok((threads.len() <= 2).then_some(()))
     })?;

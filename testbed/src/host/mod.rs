@@ -1,18 +1,17 @@
 //! A host: its own network, name, mounts, processes and IPC objects.
 
+mod birth;
+
 use std::fs;
-use std::io::{Read, pipe};
 use std::net::IpAddr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::{Pid, sethostname};
 
 use crate::autopsy::{Autopsy, World};
 use crate::calls::Arrival;
@@ -24,14 +23,12 @@ use crate::network::{Backend, HostSpec};
 use crate::profile::Profile;
 use crate::program::{Mourner, Program};
 use crate::recorder::Recorder;
-use crate::room::{Room, Run};
-use crate::sockets::{Inspector, TcpSocket};
+use crate::sockets::TcpSocket;
 use crate::trace::Trace;
 use crate::wire::Tap;
-use crate::{descriptors, interfaces, ipc, netlink, processes, sessions, sys};
+use crate::{descriptors, ipc, processes, sessions, sys};
 
-/// Process numbers a host may use: the end of a fork bomb.
-const MOST_PROCESSES: &[u8] = b"600";
+use birth::{Core, become_host, live};
 
 /// A host of a running network.
 ///
@@ -407,131 +404,6 @@ fn join_as_thread(first: &OwnedFd) -> Result<()> {
     // directory with others (setns(2), EINVAL).
     unshare(CloneFlags::CLONE_FS).call("unshare CLONE_FS")?;
     sys::join(first, SHARED_BY_THREADS).call("setns pidfd")
-}
-
-/// What a host is, seen from outside.
-struct Core {
-    /// Process 1 of the host; a descriptor, so that the number cannot be
-    /// somebody else's.
-    first: OwnedFd,
-    first_pid: Pid,
-    netns: OwnedFd,
-    inspector: Inspector,
-    room: Arc<Room>,
-    /// The wire's ends of its TAP devices, until the wire takes them.
-    taps: Vec<Tap>,
-}
-
-/// The host's thread: makes the namespaces, stays in them, and forks the
-/// host's processes, which are its children and so easy to wait for.
-fn live(
-    start: impl FnOnce() -> Result<Core>,
-    ready: &Sender<Result<Core>>,
-    jobs: &Receiver<Job>,
-) {
-    let started = start();
-    let alive = started.is_ok();
-    if ready.send(started).is_err() || !alive {
-        return;
-    }
-    while let Ok(job) = jobs.recv() {
-        job();
-    }
-}
-
-fn become_host(
-    spec: &HostSpec,
-    character: &Character,
-    backend: Backend,
-) -> Result<Core> {
-    let name = spec.name.as_str();
-    for (flag, flag_name) in [
-        (CloneFlags::CLONE_NEWNET, "CLONE_NEWNET"),
-        (CloneFlags::CLONE_NEWNS, "CLONE_NEWNS"),
-        (CloneFlags::CLONE_NEWUTS, "CLONE_NEWUTS"),
-        (CloneFlags::CLONE_NEWIPC, "CLONE_NEWIPC"),
-        (CloneFlags::CLONE_NEWPID, "CLONE_NEWPID"),
-    ] {
-        unshare(flag).call(format!("unshare {flag_name}"))?;
-    }
-    // Now: once the host has its own /proc, this thread is not in it.
-    let path = "/proc/thread-self/ns/net";
-    let netns = fs::File::open(path).call(format!("open {path}"))?.into();
-    let (proc, run) =
-        (fs::File::open("/proc").call("open /proc")?, Run::here());
-    sethostname(name).call(format!("sethostname {name}"))?;
-    write_etc(character)?;
-    // Before there is an interface: it takes its settings from these.
-    for (setting, value) in character.profile.sysctls() {
-        // A kernel without the setting never had the behaviour; one that may
-        // not be set in here (an algorithm that the administrator has not
-        // allowed) stays as it is.
-        let _ = fs::write(format!("/proc/sys/net/{setting}"), value);
-    }
-    let pid = start_first_process()?;
-    let first = sys::pidfd_open(pid.as_raw()).call("pidfd_open")?;
-    let room = Arc::new(Room::furnish(proc, run)?);
-    netlink::set_up("lo", true)?;
-    let taps = interfaces::start(spec, backend)?;
-    let inspector = Inspector::open()?;
-    Ok(Core { first, first_pid: pid, netns, inspector, room, taps })
-}
-
-/// Lays the host's own files over /etc/hosts and /etc/resolv.conf. They live
-/// in memory, and go when the host goes.
-fn write_etc(character: &Character) -> Result<()> {
-    let stage = Path::new("/tmp");
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), stage, Some("tmpfs"), flags, Some("size=64k"))
-        .call("mount tmpfs /tmp")?;
-    for (target, text) in [
-        ("/etc/hosts", &character.hosts),
-        ("/etc/resolv.conf", &character.resolv_conf),
-    ] {
-        let file =
-            stage.join(Path::new(target).file_name().unwrap_or_default());
-        fs::write(&file, text).call(format!("write {}", file.display()))?;
-        // A machine without the file has nothing to cover: its programs will
-        // not look there either.
-        if Path::new(target).exists() {
-            let bind = MsFlags::MS_BIND;
-            mount(Some(&file), target, None::<&str>, bind, None::<&str>)
-                .call(format!("mount --bind {target}"))?;
-        }
-    }
-    umount2(stage, MntFlags::MNT_DETACH).call("umount /tmp")
-}
-
-/// Forks the host's process 1, which mounts /proc and then only reaps.
-fn start_first_process() -> Result<Pid> {
-    let (mut ready, write) = pipe().call("pipe")?;
-    let write_fd = write.as_raw_fd();
-    let bounded = own_process_limit();
-    match sys::fork().call("fork")? {
-        0 => {
-            sys::set_name(c"init");
-            // Where /proc is masked (containers) the outer one stays.
-            if sys::mount_proc() == 0 && bounded {
-                sys::write_file(c"/proc/sys/kernel/pid_max", MOST_PROCESSES);
-            }
-            sys::write_byte(write_fd, 1);
-            sys::close_everything();
-            sys::reap_for_ever()
-        }
-        pid => {
-            drop(write);
-            let mut byte = [0];
-            ready.read_exact(&mut byte).call("start the first process")?;
-            Ok(Pid::from_raw(pid))
-        }
-    }
-}
-
-/// Does writing pid_max here bound this host alone? Since Linux 6.14 each PID
-/// namespace has its own; before, it is the machine's, which root must not
-/// change and others cannot. There is no harmless way to try it.
-fn own_process_limit() -> bool {
-    crate::kernel_version() >= (6, 14)
 }
 
 /// `net.ipv4.tcp_sack` or `net/ipv4/tcp_sack`, as sysctl(8) takes them.
