@@ -22,6 +22,11 @@ pub fn folder() -> PathBuf {
     graders::compile::target_dir().join("book")
 }
 
+/// The course's own book.
+pub fn sources() -> PathBuf {
+    catalogue::root().join("book")
+}
+
 /// What came of a build.
 pub struct Built {
     /// How many pages it has.
@@ -35,17 +40,19 @@ pub struct Built {
 /// # Errors
 ///
 /// A page is wrong: each place with its file and line. Or mdBook failed.
-pub fn build(to: &Path, draft: bool) -> anyhow::Result<Built> {
-    let root = catalogue::root().join("book");
+pub fn build(book: &Path, to: &Path, draft: bool) -> anyhow::Result<Built> {
+    let file = book.join("book.toml");
+    let shown = file.display();
     let text =
-        fs::read_to_string(root.join("book.toml")).context("book/book.toml")?;
-    let mut config: toml::Table = text.parse().context("book/book.toml")?;
+        fs::read_to_string(&file).with_context(|| format!("{shown}"))?;
+    let mut config: toml::Table =
+        text.parse().with_context(|| format!("{shown}"))?;
     // There it is named for a stock mdbook; here it is this very program.
     config.remove("preprocessor");
     let mut config: Config = toml::to_string(&config)?.parse()?;
-    config.build.build_dir = to.to_path_buf();
+    config.build.build_dir = std::path::absolute(to)?;
     config.build.use_default_preprocessors = false;
-    let mut mdbook = MDBook::load_with_config(&root, config)?;
+    let mut mdbook = MDBook::load_with_config(book, config)?;
     let problems = Rc::new(RefCell::new(Vec::new()));
     mdbook.with_preprocessor(Lab { draft: draft.then(|| problems.clone()) });
     mdbook.build()?;

@@ -30,7 +30,7 @@ use mdbook_preprocessor::{Preprocessor, parse_input};
 
 use crate::style;
 
-pub use build::{Lab, build, expand_all, folder, pages};
+pub use build::{Lab, build, expand_all, folder, pages, sources};
 
 /// Arguments of `lab book`.
 #[derive(Args)]
@@ -46,6 +46,9 @@ enum Task {
         /// Where to; target/book of the checkout unless said
         #[arg(long, value_name = "FOLDER")]
         to: Option<PathBuf>,
+        /// The book: its book.toml, src and recordings; the course's unless said
+        #[arg(long, value_name = "FOLDER")]
+        book: Option<PathBuf>,
         /// Build it whatever is wrong with it, and say what
         #[arg(long)]
         draft: bool,
@@ -69,10 +72,11 @@ enum Question {
 impl Book {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.task {
-            Task::Build { to, draft } => {
+            Task::Build { to, book, draft } => {
                 let to = to.unwrap_or_else(folder);
                 let start = Instant::now();
-                let built = build(&to, draft)?;
+                let book = book.unwrap_or_else(sources);
+                let built = build(&book, &to, draft)?;
                 let took = start.elapsed().as_secs_f64();
                 println!("{}/index.html", to.display());
                 let said = format!("{} pages in {took:.1} s", built.pages);

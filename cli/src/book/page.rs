@@ -31,13 +31,14 @@ pub fn blocks(text: &str) -> Result<Vec<Block>, (usize, anyhow::Error)> {
     {
         match event {
             Event::Start(Tag::CodeBlock(kind)) => {
-                let info = match &kind {
-                    CodeBlockKind::Fenced(info) => info.as_ref(),
-                    CodeBlockKind::Indented => "",
-                };
                 let line = line_of(text, range.start);
-                let words = words(text, info, range.start);
-                let words = words.map_err(|err| (line, err))?;
+                let words = match &kind {
+                    CodeBlockKind::Fenced(info) => {
+                        words(text, info, range.start)
+                            .map_err(|err| (line, err))?
+                    }
+                    CodeBlockKind::Indented => Vec::new(),
+                };
                 blocks.push(Block { range, words, body: String::new() });
                 open = true;
             }

@@ -31,7 +31,7 @@ impl Site {
     /// It cannot be built.
     pub fn build(draft: bool) -> anyhow::Result<(Site, Vec<String>)> {
         let folder = tempfile::tempdir().context("mkdtemp")?;
-        let built = book::build(folder.path(), draft)?;
+        let built = book::build(&book::sources(), folder.path(), draft)?;
         let mut files = HashMap::new();
         for path in below(folder.path())? {
             let name = path.strip_prefix(folder.path()).unwrap_or(&path);

@@ -5,6 +5,7 @@ mod support;
 
 mod bad_programs;
 mod board;
+mod book;
 mod check;
 mod frames;
 mod run;
