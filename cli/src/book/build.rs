@@ -43,8 +43,7 @@ pub struct Built {
 pub fn build(book: &Path, to: &Path, draft: bool) -> anyhow::Result<Built> {
     let file = book.join("book.toml");
     let shown = file.display();
-    let text =
-        fs::read_to_string(&file).with_context(|| format!("{shown}"))?;
+    let text = fs::read_to_string(&file).with_context(|| format!("{shown}"))?;
     let mut config: toml::Table =
         text.parse().with_context(|| format!("{shown}"))?;
     // There it is named for a stock mdbook; here it is this very program.

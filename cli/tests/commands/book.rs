@@ -223,7 +223,8 @@ fn a_stock_mdbook_can_have_the_pages_filled_in() {
     let said = Said::from(child.wait_with_output().unwrap()).exits(0);
     let content = said.json()["items"][0]["Chapter"]["content"].to_string();
     assert!(content.contains("what happened"), "{content}");
-    let supports = |renderer| lab(&["book", "preprocess", "supports", renderer]);
+    let supports =
+        |renderer| lab(&["book", "preprocess", "supports", renderer]);
     supports("html").exits(0);
     supports("epub").exits(1);
 }

@@ -9,3 +9,4 @@ mod book;
 mod check;
 mod frames;
 mod run;
+mod serve;

@@ -1,5 +1,6 @@
 //! A copy of the checkout, for tests that write into it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +32,11 @@ impl Checkout {
         list.current_dir(super::root()).args(["ls-files"]);
         let tracked = super::run(list).exits(0).stdout;
         let _ = fs::remove_dir_all(root.join(".lab"));
-        remove_what_is_not_tracked(&root.join("labs"), &tracked);
+        let tracked_files: BTreeSet<PathBuf> =
+            tracked.lines().map(|file| root.join(file)).collect();
+        for folder in ["labs", "book"] {
+            remove_others(&root.join(folder), &tracked_files);
+        }
         for file in tracked.lines() {
             copy_if_changed(&super::root().join(file), &root.join(file));
         }
@@ -113,13 +118,13 @@ fn copy_if_changed(from: &Path, to: &Path) {
 }
 
 /// Kept copies and other leftovers of the tests before.
-fn remove_what_is_not_tracked(labs: &Path, tracked: &str) {
-    let chapters = fs::read_dir(labs).into_iter().flatten().flatten();
-    let files = chapters.flat_map(|chapter| fs::read_dir(chapter.path()));
-    for file in files.flatten().flatten() {
-        let name = file.file_name().into_string().unwrap();
-        if !tracked.lines().any(|path| path.ends_with(&name)) {
-            fs::remove_file(file.path()).unwrap();
+fn remove_others(folder: &Path, tracked: &BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            remove_others(&path, tracked);
+        } else if !tracked.contains(&path) {
+            fs::remove_file(path).unwrap();
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod apart;
 pub mod checkout;
+pub mod http;
 pub mod process;
 pub mod seccomp;
 pub mod terminal;
