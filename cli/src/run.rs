@@ -51,6 +51,9 @@ pub struct Run {
     /// given several times
     #[arg(long, value_name = "RULE", long_help = rule_help())]
     rule: Vec<String>,
+    /// Show these system calls, like `connect,close`, as the programs enter them
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    calls: Vec<String>,
     /// Write the frames to a file that Wireshark reads
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -127,7 +130,7 @@ impl Run {
         if told {
             self.announce(&lab, &subject, &request);
         }
-        let mut live = Live::new(self.follow);
+        let mut live = Live::new(self.follow, !self.calls.is_empty());
         let performance = perform(&request, |blank, event| {
             if told {
                 live.hear(blank, event);
@@ -193,6 +196,7 @@ impl Run {
             seed: seed.unwrap_or_else(Draw::fresh_seed),
             values: self.args.clone(),
             rules: self.rule.clone(),
+            calls: self.calls.clone(),
             story: true,
             live: true,
             ..Request::default()
@@ -239,10 +243,16 @@ impl Run {
         if self.json {
             println!("{}", serde_json::to_string(&trace.to_json(&lab.id))?);
         } else if self.text {
-            print!("{}", trace.to_text());
+            print!(
+                "{}",
+                match self.calls.is_empty() {
+                    true => trace.to_text(),
+                    false => trace.to_text_with_calls(),
+                }
+            );
         } else {
             if !live.follow {
-                println!("\n{}", story(trace));
+                println!("\n{}", story(trace, !self.calls.is_empty()));
             }
             ends(performance);
             if let Some(path) = &self.pcap {
@@ -265,10 +275,13 @@ impl Run {
 }
 
 /// The sequence diagram, without what was shown live.
-fn story(trace: &Trace) -> String {
+fn story(trace: &Trace, calls: bool) -> String {
     let mut trace = trace.clone();
     trace.events.retain(|event| !matches!(event.what, What::Output(_)));
-    trace.to_timeline()
+    match calls {
+        true => trace.to_timeline_with_calls(),
+        false => trace.to_timeline(),
+    }
 }
 
 /// How the programs ended, if not as they should.
@@ -292,18 +305,22 @@ fn ends(performance: &Performance) {
 /// What is shown while the run goes on.
 struct Live {
     follow: bool,
+    calls: bool,
     painter: Option<Painter>,
 }
 
 impl Live {
-    fn new(follow: bool) -> Live {
-        Live { follow, painter: None }
+    fn new(follow: bool, calls: bool) -> Live {
+        Live { follow, calls, painter: None }
     }
 
     fn hear(&mut self, blank: &Trace, event: &Event) {
         if self.follow {
             let painter = self.painter.get_or_insert_with(|| {
-                let painter = Painter::new(blank, true);
+                let mut painter = Painter::new(blank, true);
+                if self.calls {
+                    painter = painter.with_calls();
+                }
                 print!("{}", painter.header());
                 painter
             });

@@ -56,6 +56,9 @@ pub struct Request {
     pub values: Vec<String>,
     /// Rules for the wire, armed before the scenario starts.
     pub rules: Vec<String>,
+    /// System calls of its programs that are to be in the trace.
+    #[serde(default)]
+    pub calls: Vec<String>,
     /// Whether there is time for the kernel's timers; see [`Stage::story`].
     pub story: bool,
     /// Whether events are to be reported as they happen.

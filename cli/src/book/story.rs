@@ -1,10 +1,10 @@
 //! A trace as a story: one item for each thing that a reader is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use graders::verdict::Performance;
-use testbed::trace::{Stream, View, What};
+use testbed::trace::{CallEvent, Stream, View, What};
 use testbed::{Flags, Matcher, Trace};
 
 use super::facts::connections;
@@ -122,7 +122,11 @@ pub fn tell(
     let mut view = View::new();
     let several = connections(trace) > 1;
     let mut folded = Vec::new();
-    for event in &trace.events {
+    let loader = of_the_loader(trace);
+    for (at, event) in trace.events.iter().enumerate() {
+        if loader.contains(&at) {
+            continue;
+        }
         let Some(item) = item(trace, event, &mut view, several) else {
             continue;
         };
@@ -183,10 +187,7 @@ fn item(
             (line.line.clone(), Kind::Output { error, program })
         }
         What::Step { text } => (text.clone(), Kind::Step),
-        What::Call(call) => {
-            let text = format!("{}() in thread {}", call.name, call.thread);
-            (text, Kind::Call)
-        }
+        What::Call(call) => (said_of(call), Kind::Call),
         What::State(change)
             if change.peer.port() == 0 && change.from.is_none() =>
         {
@@ -195,6 +196,57 @@ fn item(
         What::State(_) => return None,
     };
     Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
+}
+
+/// `close(3)`; threads have a number if it is not the first.
+fn said_of(call: &CallEvent) -> String {
+    /// Calls whose first argument is a descriptor.
+    const OF_A_DESCRIPTOR: &[&str] = &[
+        "accept",
+        "accept4",
+        "bind",
+        "close",
+        "connect",
+        "getpeername",
+        "getsockname",
+        "getsockopt",
+        "listen",
+        "read",
+        "recvfrom",
+        "recvmsg",
+        "sendmsg",
+        "sendto",
+        "setsockopt",
+        "shutdown",
+        "write",
+    ];
+    let argument = match OF_A_DESCRIPTOR.contains(&call.name.as_str()) {
+        true => (call.args[0] as i32).to_string(),
+        false => String::new(),
+    };
+    let name = &call.name;
+    match call.thread {
+        1 => format!("{name}({argument})"),
+        thread => format!("{name}({argument}) in thread {thread}"),
+    }
+}
+
+/// The loader closes the libraries that it has read before a program begins:
+/// the calls that are not the program's own.
+fn of_the_loader(trace: &Trace) -> BTreeSet<usize> {
+    let mut begun: BTreeSet<&str> = BTreeSet::new();
+    let mut calls = BTreeSet::new();
+    for (at, event) in trace.events.iter().enumerate() {
+        let What::Call(call) = &event.what else { continue };
+        if begun.contains(call.program.as_str()) {
+            continue;
+        }
+        match call.name.as_str() {
+            "close" => drop(calls.insert(at)),
+            _ => drop(begun.insert(&call.program)),
+        }
+    }
+    calls
 }
 
 fn look(flags: Flags, data: usize) -> Look {

@@ -10,7 +10,7 @@ use crate::support::process::Running;
 
 fn serve(more: &[&str]) -> (Running, String) {
     let mut server = Running::start(command(&[&["serve"], more].concat()));
-    let address = address(&server.wait_line("the book"));
+    let address = address(&server.wait_line("the book  http"));
     (server, address)
 }
 

@@ -27,7 +27,7 @@ fn an_author_sees_each_save_and_what_is_wrong_with_it() {
     let copy = Checkout::fresh();
     let mut server =
         Running::start(copy.command(&["serve", "--port", "0", "--live"]));
-    let address = address(&server.wait_line("the book"));
+    let address = address(&server.wait_line("the book  http"));
     let page = copy.root.join("book/src/introduction.md");
     let text = fs::read_to_string(&page).unwrap();
     let waiting = address.clone();

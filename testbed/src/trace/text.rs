@@ -34,6 +34,11 @@ impl Trace {
         self.render(Painter::new(self, false).with_calls())
     }
 
+    /// The timeline with a line for each watched system call.
+    pub fn to_timeline_with_calls(&self) -> String {
+        self.render(Painter::new(self, true).with_calls())
+    }
+
     /// The trace without the frames that do not match.
     ///
     /// # Errors

@@ -65,6 +65,7 @@ pub struct Stage {
     /// ranges of time are widened by it.
     pub slack: u32,
     binary: PathBuf,
+    calls: Vec<String>,
     programs: Vec<Program>,
     scripts: Vec<Script>,
     hosts: Vec<String>,
@@ -100,6 +101,7 @@ impl Stage {
             story: request.story,
             slack,
             binary: request.binary.clone(),
+            calls: request.calls.clone(),
             programs: Vec::new(),
             scripts: Vec::new(),
             hosts: Vec::new(),
@@ -142,7 +144,9 @@ impl Stage {
             args: args.iter().map(|a| a.to_string_lossy().into()).collect(),
             ..Script::default()
         };
+        let calls: Vec<&str> = self.calls.iter().map(String::as_str).collect();
         let launch = more(Launch::new(role, &self.binary).args(args));
+        let launch = launch.watch(&calls);
         let program = self.net.host(host)?.start_program(launch)?;
         self.exits.insert(role.to_string(), None);
         self.programs.push(program);

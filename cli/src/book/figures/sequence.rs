@@ -334,7 +334,7 @@ impl<'a> Painter<'a> {
                 tail.1 + (head.1 - tail.1) * 0.82,
             );
             self.svg.line(&format!("{class} lost"), tail, head);
-            self.svg.cross(&format!("{class} lost"), head);
+            self.svg.cross(&class, head);
         } else {
             self.svg.arrow(&class, tail, head);
         }
