@@ -161,24 +161,6 @@ fn every_cause_in_the_table_is_given_by_its_grader() {
     }
 }
 
-/// What a page shows comes from a file: a transcript or compiled code.
-#[test]
-fn the_pages_include_what_is_there() {
-    for page in files("book/src", "md") {
-        let text = read(&page);
-        for include in text.split("{{#include ").skip(1) {
-            let include = include.split("}}").next().unwrap();
-            let (file, anchor) =
-                include.split_once(':').unwrap_or((include, ""));
-            let file = page.parent().unwrap().join(file);
-            let found = file.is_file()
-                && (anchor.is_empty()
-                    || read(&file).contains(&format!("ANCHOR: {anchor}\n")));
-            assert!(found, "{}: no {include}", page.display());
-        }
-    }
-}
-
 /// Else the graders take them for edited by a learner.
 #[test]
 fn the_recorded_runs_are_as_they_were_written() {
