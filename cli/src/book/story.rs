@@ -100,7 +100,8 @@ pub const KNOWN: &[&str] =
 /// ```text
 /// from=TEXT until=TEXT    from the first item that contains it, up to the next
 /// to=TEXT                 the same, and that one too
-/// hide=WHAT               without output, steps, calls, KIND [from HOST]
+/// hide=WHAT               without output, errors, steps, calls,
+///                         KIND [from HOST]; errors is standard error
 /// fold=KIND               neighbours of a kind become one item
 /// ```
 ///
@@ -210,6 +211,7 @@ fn look(flags: Flags, data: usize) -> Look {
 /// What `hide=` names.
 enum Hidden {
     Output,
+    Errors,
     Steps,
     Calls,
     Frames(Matcher),
@@ -219,6 +221,7 @@ impl Hidden {
     fn parse(text: &str) -> anyhow::Result<Hidden> {
         Ok(match text {
             "output" => Hidden::Output,
+            "errors" => Hidden::Errors,
             "steps" => Hidden::Steps,
             "calls" => Hidden::Calls,
             kind => Hidden::Frames(kind.parse()?),
@@ -230,6 +233,9 @@ impl Hidden {
             (Hidden::Output, What::Output(_))
             | (Hidden::Steps, What::Step { .. })
             | (Hidden::Calls, What::Call(_)) => true,
+            (Hidden::Errors, What::Output(line)) => {
+                line.stream == Stream::Stderr
+            }
             (Hidden::Frames(matcher), What::Frame(frame)) => {
                 matcher.matches(&event.host, &frame.packet())
             }
