@@ -100,8 +100,8 @@ pub const KNOWN: &[&str] =
 /// ```text
 /// from=TEXT until=TEXT    from the first item that contains it, up to the next
 /// to=TEXT                 the same, and that one too
-/// hide=WHAT               without output, errors, steps, calls, KIND [from HOST];
-///                         errors: what came on standard error
+/// hide=WHAT               without output, errors, steps, calls,
+///                         KIND [from HOST]; errors is standard error
 /// fold=KIND               neighbours of a kind become one item
 /// ```
 ///
