@@ -32,6 +32,10 @@ pub struct CheckArgs {
     /// times
     #[arg(long, value_name = "PATH")]
     file: Vec<PathBuf>,
+    /// Grade a known mistake in place of the lab's own file, one of those that
+    /// the lab's page speaks of
+    #[arg(long, value_name = "NAME", conflicts_with = "file")]
+    mistake: Option<String>,
     /// As JSON: {"results":[{"lab","subject","verdict","cause","checks",
     /// "millis","seed"}]}
     #[arg(long)]
@@ -92,6 +96,21 @@ impl CheckArgs {
     }
 
     fn tasks(&self, mut labs: Vec<Lab>) -> anyhow::Result<Vec<(Lab, Subject)>> {
+        if let Some(name) = &self.mistake {
+            let Ok([lab]) = <[Lab; 1]>::try_from(labs) else {
+                bail!("--mistake needs one lab: lab check LAB --mistake NAME");
+            };
+            let known = lab.grader()?.mutants;
+            if !known.iter().any(|mutant| mutant.name == name) {
+                let names: Vec<&str> = known.iter().map(|m| m.name).collect();
+                bail!(
+                    "{} has no mistake `{name}`; there are: {}",
+                    lab.id,
+                    names.join(", ")
+                );
+            }
+            return Ok(vec![(lab, Subject::Mutant(name.clone()))]);
+        }
         if self.file.is_empty() {
             return Ok(labs
                 .into_iter()

@@ -359,8 +359,7 @@ impl Work<'_> {
             ["transcript", name, ..] => {
                 ensure!(block.body.trim().is_empty(), "a transcript is empty");
                 let recording = self.recording(name)?;
-                let lines = transcript::lines(&recording, &settings)?;
-                Ok(fenced("text", &lines))
+                transcript::lines(&recording, &settings)
             }
             ["header", name, protocol, frame @ ..] => {
                 let caption = self.answered(&block.body, line + 1);

@@ -4,11 +4,11 @@ use anyhow::{Context, bail, ensure};
 use graders::verdict::Performance;
 
 use super::facts;
-use super::page::Settings;
+use super::page::{Settings, escape};
 use super::recording::{Recording, Refusal};
 use super::story::{self, Item, Kind};
 
-/// The lines of a recording that a page shows.
+/// The lines of a recording that a page shows, as HTML.
 ///
 /// Of a run all output and all steps, the latter in brackets; with `of=PROGRAM`
 /// the output of that program alone. Of a refused program the first check that
@@ -26,7 +26,11 @@ pub fn lines(
         None => said(run(recording, settings)?, settings)?,
     };
     ensure!(!text.trim().is_empty(), "nothing was printed");
-    Ok(text)
+    Ok(format!(
+        "<pre class=\"transcript\"><code class=\"language-text\">{}\n</code>\
+         </pre>\n",
+        text.trim_end()
+    ))
 }
 
 /// Of several runs the first of which `run='FACT = VALUE'` is true.
@@ -55,11 +59,12 @@ fn refused(
     let check = refusal.checks.iter().find(|check| !check.ok);
     let check = check.context("the program was not refused")?;
     if settings.has("evidence") {
-        return Ok(check.evidence.clone());
+        return Ok(escape(&check.evidence));
     }
-    let mut text = format!("NOT {}\n", check.name);
+    let name = escape(&check.name);
+    let mut text = format!("<strong>NOT</strong> {name}\n");
     for line in check.evidence.lines() {
-        text.push_str(format!("    {line}").trim_end());
+        text.push_str(format!("    {}", escape(line)).trim_end());
         text.push('\n');
     }
     Ok(text)
@@ -86,11 +91,17 @@ fn said(run: &Performance, settings: &Settings<'_>) -> anyhow::Result<String> {
             } else {
                 format!("{program}: ")
             };
-            shown.then(|| format!("{name}{}\n", item.text))
+            shown.then(|| format!("{name}{}\n", escape(&item.text)))
         }
-        Kind::Step if of.is_none() => Some(format!("[{}]\n", item.text)),
-        Kind::Call if of.is_none() => Some(format!("({})\n", item.text)),
+        Kind::Step if of.is_none() => Some(beside("step", "[", item, "]")),
+        Kind::Call if of.is_none() => Some(beside("call", "(", item, ")")),
         _ => None,
     };
     Ok(items.iter().filter_map(line).collect())
+}
+
+/// What happened beside the output, in brackets and less loud.
+fn beside(class: &str, open: &str, item: &Item, close: &str) -> String {
+    let text = escape(&item.text);
+    format!("<span class=\"{class}\">{open}{text}{close}</span>\n")
 }
