@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, ensure};
 use graders::verdict::Performance;
-use testbed::trace::{Stream, View, What};
+use testbed::trace::{Event, Frame, Stream, View, What};
 use testbed::{Flags, Matcher, Trace};
 
 use super::facts::connections;
@@ -172,7 +172,10 @@ fn item(
                 delivered_ns: frame.delivered_ns,
                 notes: frame.wire.clone(),
                 connection,
-                states: states.collect(),
+                states: match is_outlived(trace, event, frame) {
+                    false => states.collect(),
+                    true => BTreeMap::new(),
+                },
                 look,
             };
             (text, Kind::Frame(arrow))
@@ -195,6 +198,35 @@ fn item(
         What::State(_) => return None,
     };
     Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
+}
+
+/// Does a segment arrive when there is a newer connection between its ends?
+/// The states that were sampled then are the newer one's.
+fn is_outlived(trace: &Trace, event: &Event, frame: &Frame) -> bool {
+    let (Some(there), Some(late), false) =
+        (frame.delivered_ns, frame.packet().segment(), frame.wire.is_empty())
+    else {
+        return false; // Only the wire makes a segment late.
+    };
+    let ends = [late.source, late.destination];
+    let mut view = View::new();
+    let mut own = None;
+    for (other, frame) in trace.frames() {
+        let Some(segment) = frame.packet().segment() else { continue };
+        let number = view.segment(trace, frame).map(|s| s.connection);
+        let between = ends.contains(&segment.source)
+            && ends.contains(&segment.destination);
+        if std::ptr::eq(other, event) {
+            own = number;
+        } else if own.is_some()
+            && between
+            && own != number
+            && other.t_ns < there
+        {
+            return true;
+        }
+    }
+    false
 }
 
 fn look(flags: Flags, data: usize) -> Look {
