@@ -8,6 +8,7 @@
 //! gap FRAME to FRAME                              the time between the two
 //! late FRAME                                      how long the wire kept it
 //! data FRAME, window FRAME                        a segment's bytes, its field
+//! bytes FRAME                                     what it carries: aa bb cc
 //! state HOST [after FRAME]                        at last, or once it was there
 //! connections                                     how many TCP connections
 //! lines PROGRAM, line N PROGRAM                   what was printed (-1: at last)
@@ -213,6 +214,10 @@ fn of_run(run: &Performance, words: &[&str]) -> anyhow::Result<Value> {
             let segment = frame(trace, rest)?.1.packet().segment();
             count(segment.context("it is no segment")?.data)
         }
+        ["bytes", rest @ ..] => {
+            let frame = frame(trace, rest)?.1;
+            Ok(Value::Text(hex(frame.packet().data())))
+        }
         ["window", rest @ ..] => {
             let segment = frame(trace, rest)?.1.packet().segment();
             count(segment.context("it is no segment")?.window.into())
@@ -331,6 +336,13 @@ fn matching<'t>(
             && (!again || segment.is_some_and(|segment| segment.again))
     });
     Ok(frames.collect())
+}
+
+/// Bytes in the order in which they were sent: `aa bb cc`.
+pub fn hex(bytes: &[u8]) -> String {
+    let bytes: Vec<String> =
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(" ")
 }
 
 /// How many TCP connections a trace shows.

@@ -7,7 +7,7 @@ use graders::verdict::Performance;
 use testbed::trace::{Event, Frame, Stream, View, What};
 use testbed::{Flags, Matcher, Trace};
 
-use super::facts::connections;
+use super::facts::{self, connections};
 use super::page::Settings;
 
 /// One thing that happened, ready to be drawn.
@@ -93,7 +93,7 @@ impl Look {
 
 /// The words of [`Settings`] that [`tell`] understands.
 pub const KNOWN: &[&str] =
-    &["from=", "to=", "until=", "hide=", "fold=", "run="];
+    &["from=", "to=", "until=", "hide=", "fold=", "run=", "bytes"];
 
 /// What of a run is to be shown: all of it, or
 ///
@@ -102,6 +102,7 @@ pub const KNOWN: &[&str] =
 /// to=TEXT                 the same, and that one too
 /// hide=WHAT               without output, steps, calls, KIND [from HOST]
 /// fold=KIND               neighbours of a kind become one item
+/// bytes                   with the data of frames that have a few bytes of it
 /// ```
 ///
 /// # Errors
@@ -134,6 +135,12 @@ pub fn tell(
                 .iter()
                 .position(|fold| fold.matches(&event.host, &frame.packet())),
             _ => None,
+        };
+        let item = match &event.what {
+            What::Frame(frame) if settings.has("bytes") => {
+                with_bytes(item, frame.packet().data())
+            }
+            _ => item,
         };
         items.push(item);
         folded.push(fold);
@@ -198,6 +205,15 @@ fn item(
         What::State(_) => return None,
     };
     Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
+}
+
+/// An item that says what its frame carries, if that is not too long.
+fn with_bytes(mut item: Item, data: &[u8]) -> Item {
+    const FEW: usize = 8;
+    if (1..=FEW).contains(&data.len()) {
+        item.text.push_str(&format!(": {}", facts::hex(data)));
+    }
+    item
 }
 
 /// Does a segment arrive when there is a newer connection between its ends?
