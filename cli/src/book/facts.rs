@@ -18,6 +18,7 @@
 //! exit PROGRAM                                    how it ended
 //! missed                                          what was waited for in vain
 //! drawn NAME                                      what the scenario put down
+//! sockets NAME [STATE]                            how many of a list it put down
 //! cause, evidence                                 why a program was refused
 //! runs where FACT = VALUE                         in how many of several runs
 //! kernel, profile, recorded                       where it comes from
@@ -29,10 +30,10 @@
 
 use std::fmt;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use graders::verdict::Performance;
 use testbed::trace::{Event, Frame, View, What};
-use testbed::{Matcher, Trace};
+use testbed::{Matcher, TcpSocket, Trace};
 
 use super::page::split;
 use super::recording::Recording;
@@ -285,6 +286,15 @@ fn of_run(run: &Performance, words: &[&str]) -> anyhow::Result<Value> {
                     None => fact.to_string(),
                 }),
             })
+        }
+        ["sockets", name, state @ ..] => {
+            let there = run.facts.contains_key(*name);
+            ensure!(there, "nothing named {name}");
+            let sockets = run.sockets(name);
+            let of = |socket: &&TcpSocket| {
+                state.iter().all(|state| socket.state.name() == *state)
+            };
+            count(sockets.iter().filter(of).count())
         }
         _ => bail!("there is no such fact; see cli/src/book/facts.rs"),
     }
