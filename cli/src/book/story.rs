@@ -100,7 +100,8 @@ pub const KNOWN: &[&str] =
 /// ```text
 /// from=TEXT until=TEXT    from the first item that contains it, up to the next
 /// to=TEXT                 the same, and that one too
-/// hide=WHAT               without output, steps, calls, KIND [from HOST]
+/// hide=WHAT               without output, steps, calls, KIND [from HOST], or
+///                         notes: which rule of the wire it was
 /// fold=KIND               neighbours of a kind become one item
 /// bytes                   with the data of frames that have a few bytes of it
 /// ```
@@ -117,6 +118,7 @@ pub fn tell(
     for what in settings.all("hide") {
         hidden.push(Hidden::parse(what)?);
     }
+    let without_notes = settings.all("hide").any(|what| what == "notes");
     let folds = settings.all("fold").map(str::parse::<Matcher>);
     let folds = folds.collect::<Result<Vec<_>, _>>()?;
     let mut items = Vec::new();
@@ -124,7 +126,7 @@ pub fn tell(
     let several = connections(trace) > 1;
     let mut folded = Vec::new();
     for event in &trace.events {
-        let Some(item) = item(trace, event, &mut view, several) else {
+        let Some(mut item) = item(trace, event, &mut view, several) else {
             continue;
         };
         if hidden.iter().any(|hidden| hidden.hides(event)) {
@@ -136,12 +138,13 @@ pub fn tell(
                 .position(|fold| fold.matches(&event.host, &frame.packet())),
             _ => None,
         };
-        let item = match &event.what {
-            What::Frame(frame) if settings.has("bytes") => {
-                with_bytes(item, frame.packet().data())
-            }
-            _ => item,
-        };
+        if let (What::Frame(frame), true) = (&event.what, settings.has("bytes"))
+        {
+            item.text.push_str(&short_bytes(frame.packet().data()));
+        }
+        if let (Kind::Frame(arrow), true) = (&mut item.kind, without_notes) {
+            arrow.notes.clear();
+        }
         items.push(item);
         folded.push(fold);
     }
@@ -207,13 +210,13 @@ fn item(
     Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
 }
 
-/// An item that says what its frame carries, if that is not too long.
-fn with_bytes(mut item: Item, data: &[u8]) -> Item {
+/// What a frame carries, if that is not too long.
+fn short_bytes(data: &[u8]) -> String {
     const FEW: usize = 8;
-    if (1..=FEW).contains(&data.len()) {
-        item.text.push_str(&format!(": {}", facts::hex(data)));
+    match data.len() {
+        1..=FEW => format!(": {}", facts::hex(data)),
+        _ => String::new(),
     }
-    item
 }
 
 /// Does a segment arrive when there is a newer connection between its ends?
@@ -260,6 +263,7 @@ enum Hidden {
     Output,
     Steps,
     Calls,
+    Notes,
     Frames(Matcher),
 }
 
@@ -269,6 +273,7 @@ impl Hidden {
             "output" => Hidden::Output,
             "steps" => Hidden::Steps,
             "calls" => Hidden::Calls,
+            "notes" => Hidden::Notes,
             kind => Hidden::Frames(kind.parse()?),
         })
     }
