@@ -8,6 +8,7 @@
 //! gap FRAME to FRAME                              the time between the two
 //! late FRAME                                      how long the wire kept it
 //! data FRAME, window FRAME                        a segment's bytes, its field
+//! bytes FRAME                                     what it carries: aa bb cc
 //! state HOST [after FRAME]                        at last, or once it was there
 //! connections                                     how many TCP connections
 //! lines PROGRAM, line N PROGRAM                   what was printed (-1: at last)
@@ -17,6 +18,7 @@
 //! exit PROGRAM                                    how it ended
 //! missed                                          what was waited for in vain
 //! drawn NAME                                      what the scenario put down
+//! sockets NAME [STATE]                            how many of a list it put down
 //! cause, evidence                                 why a program was refused
 //! runs where FACT = VALUE                         in how many of several runs
 //! kernel, profile, recorded                       where it comes from
@@ -28,10 +30,10 @@
 
 use std::fmt;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use graders::verdict::Performance;
 use testbed::trace::{Event, Frame, View, What};
-use testbed::{Matcher, Trace};
+use testbed::{Matcher, TcpSocket, Trace};
 
 use super::page::split;
 use super::recording::Recording;
@@ -213,6 +215,10 @@ fn of_run(run: &Performance, words: &[&str]) -> anyhow::Result<Value> {
             let segment = frame(trace, rest)?.1.packet().segment();
             count(segment.context("it is no segment")?.data)
         }
+        ["bytes", rest @ ..] => {
+            let frame = frame(trace, rest)?.1;
+            Ok(Value::Text(hex(frame.packet().data())))
+        }
         ["window", rest @ ..] => {
             let segment = frame(trace, rest)?.1.packet().segment();
             count(segment.context("it is no segment")?.window.into())
@@ -281,6 +287,15 @@ fn of_run(run: &Performance, words: &[&str]) -> anyhow::Result<Value> {
                 }),
             })
         }
+        ["sockets", name, state @ ..] => {
+            let there = run.facts.contains_key(*name);
+            ensure!(there, "nothing named {name}");
+            let sockets = run.sockets(name);
+            let of = |socket: &&TcpSocket| {
+                state.iter().all(|state| socket.state.name() == *state)
+            };
+            count(sockets.iter().filter(of).count())
+        }
         _ => bail!("there is no such fact; see cli/src/book/facts.rs"),
     }
 }
@@ -331,6 +346,13 @@ fn matching<'t>(
             && (!again || segment.is_some_and(|segment| segment.again))
     });
     Ok(frames.collect())
+}
+
+/// Bytes in the order in which they were sent: `aa bb cc`.
+pub fn hex(bytes: &[u8]) -> String {
+    let bytes: Vec<String> =
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    bytes.join(" ")
 }
 
 /// How many TCP connections a trace shows.

@@ -4,10 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use graders::verdict::Performance;
+<<<<<<< HEAD
 use testbed::trace::{CallEvent, Stream, View, What};
+=======
+use testbed::trace::{Event, Frame, Stream, View, What};
+>>>>>>> p5
 use testbed::{Flags, Matcher, Trace};
 
-use super::facts::connections;
+use super::facts::{self, connections};
 use super::page::Settings;
 
 /// One thing that happened, ready to be drawn.
@@ -93,16 +97,18 @@ impl Look {
 
 /// The words of [`Settings`] that [`tell`] understands.
 pub const KNOWN: &[&str] =
-    &["from=", "to=", "until=", "hide=", "fold=", "run="];
+    &["from=", "to=", "until=", "hide=", "fold=", "run=", "bytes"];
 
 /// What of a run is to be shown: all of it, or
 ///
 /// ```text
 /// from=TEXT until=TEXT    from the first item that contains it, up to the next
 /// to=TEXT                 the same, and that one too
-/// hide=WHAT               without output, errors, steps, calls,
-///                         KIND [from HOST]; errors is standard error
+/// hide=WHAT               without output, errors, steps, calls, notes, KIND
+///                         [from HOST]; errors is standard error, notes say
+///                         which rule of the wire it was
 /// fold=KIND               neighbours of a kind become one item
+/// bytes                   with the data of frames that have a few bytes of it
 /// ```
 ///
 /// # Errors
@@ -117,6 +123,7 @@ pub fn tell(
     for what in settings.all("hide") {
         hidden.push(Hidden::parse(what)?);
     }
+    let without_notes = settings.all("hide").any(|what| what == "notes");
     let folds = settings.all("fold").map(str::parse::<Matcher>);
     let folds = folds.collect::<Result<Vec<_>, _>>()?;
     let mut items = Vec::new();
@@ -128,7 +135,7 @@ pub fn tell(
         if loader.contains(&at) {
             continue;
         }
-        let Some(item) = item(trace, event, &mut view, several) else {
+        let Some(mut item) = item(trace, event, &mut view, several) else {
             continue;
         };
         if hidden.iter().any(|hidden| hidden.hides(event)) {
@@ -140,6 +147,13 @@ pub fn tell(
                 .position(|fold| fold.matches(&event.host, &frame.packet())),
             _ => None,
         };
+        if let (What::Frame(frame), true) = (&event.what, settings.has("bytes"))
+        {
+            item.text.push_str(&short_bytes(frame.packet().data()));
+        }
+        if let (Kind::Frame(arrow), true) = (&mut item.kind, without_notes) {
+            arrow.notes.clear();
+        }
         items.push(item);
         folded.push(fold);
     }
@@ -177,7 +191,10 @@ fn item(
                 delivered_ns: frame.delivered_ns,
                 notes: frame.wire.clone(),
                 connection,
-                states: states.collect(),
+                states: match is_outlived(trace, event, frame) {
+                    false => states.collect(),
+                    true => BTreeMap::new(),
+                },
                 look,
             };
             (text, Kind::Frame(arrow))
@@ -199,6 +216,7 @@ fn item(
     Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
 }
 
+<<<<<<< HEAD
 /// `close(3)`; threads have a number if it is not the first.
 fn said_of(call: &CallEvent) -> String {
     /// Calls whose first argument is a descriptor.
@@ -248,6 +266,44 @@ fn of_the_loader(trace: &Trace) -> BTreeSet<usize> {
         }
     }
     calls
+=======
+/// What a frame carries, if that is not too long.
+fn short_bytes(data: &[u8]) -> String {
+    const FEW: usize = 8;
+    match data.len() {
+        1..=FEW => format!(": {}", facts::hex(data)),
+        _ => String::new(),
+    }
+}
+
+/// Does a segment arrive when there is a newer connection between its ends?
+/// The states that were sampled then are the newer one's.
+fn is_outlived(trace: &Trace, event: &Event, frame: &Frame) -> bool {
+    let (Some(there), Some(late), false) =
+        (frame.delivered_ns, frame.packet().segment(), frame.wire.is_empty())
+    else {
+        return false; // Only the wire makes a segment late.
+    };
+    let ends = [late.source, late.destination];
+    let mut view = View::new();
+    let mut own = None;
+    for (other, frame) in trace.frames() {
+        let Some(segment) = frame.packet().segment() else { continue };
+        let number = view.segment(trace, frame).map(|s| s.connection);
+        let between = ends.contains(&segment.source)
+            && ends.contains(&segment.destination);
+        if std::ptr::eq(other, event) {
+            own = number;
+        } else if own.is_some()
+            && between
+            && own != number
+            && other.t_ns < there
+        {
+            return true;
+        }
+    }
+    false
+>>>>>>> p5
 }
 
 fn look(flags: Flags, data: usize) -> Look {
@@ -266,6 +322,7 @@ enum Hidden {
     Errors,
     Steps,
     Calls,
+    Notes,
     Frames(Matcher),
 }
 
@@ -276,6 +333,7 @@ impl Hidden {
             "errors" => Hidden::Errors,
             "steps" => Hidden::Steps,
             "calls" => Hidden::Calls,
+            "notes" => Hidden::Notes,
             kind => Hidden::Frames(kind.parse()?),
         })
     }
