@@ -4,11 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use graders::verdict::Performance;
-<<<<<<< HEAD
-use testbed::trace::{CallEvent, Stream, View, What};
-=======
-use testbed::trace::{Event, Frame, Stream, View, What};
->>>>>>> p5
+use testbed::trace::{CallEvent, Event, Frame, Stream, View, What};
 use testbed::{Flags, Matcher, Trace};
 
 use super::facts::{self, connections};
@@ -162,7 +158,7 @@ pub fn tell(
 
 fn item(
     trace: &Trace,
-    event: &testbed::trace::Event,
+    event: &Event,
     view: &mut View,
     several: bool,
 ) -> Option<Item> {
@@ -216,30 +212,14 @@ fn item(
     Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
 }
 
-<<<<<<< HEAD
 /// `close(3)`; threads have a number if it is not the first.
 fn said_of(call: &CallEvent) -> String {
     /// Calls whose first argument is a descriptor.
-    const OF_A_DESCRIPTOR: &[&str] = &[
-        "accept",
-        "accept4",
-        "bind",
-        "close",
-        "connect",
-        "getpeername",
-        "getsockname",
-        "getsockopt",
-        "listen",
-        "read",
-        "recvfrom",
-        "recvmsg",
-        "sendmsg",
-        "sendto",
-        "setsockopt",
-        "shutdown",
-        "write",
-    ];
-    let argument = match OF_A_DESCRIPTOR.contains(&call.name.as_str()) {
+    const OF_A_DESCRIPTOR: &str = "accept accept4 bind close connect \
+        getpeername getsockname getsockopt listen read recvfrom recvmsg \
+        sendmsg sendto setsockopt shutdown write";
+    let of_one = OF_A_DESCRIPTOR.split(' ').any(|name| name == call.name);
+    let argument = match of_one {
         true => (call.args[0] as i32).to_string(),
         false => String::new(),
     };
@@ -266,7 +246,8 @@ fn of_the_loader(trace: &Trace) -> BTreeSet<usize> {
         }
     }
     calls
-=======
+}
+
 /// What a frame carries, if that is not too long.
 fn short_bytes(data: &[u8]) -> String {
     const FEW: usize = 8;
@@ -303,7 +284,6 @@ fn is_outlived(trace: &Trace, event: &Event, frame: &Frame) -> bool {
         }
     }
     false
->>>>>>> p5
 }
 
 fn look(flags: Flags, data: usize) -> Look {
@@ -338,7 +318,7 @@ impl Hidden {
         })
     }
 
-    fn hides(&self, event: &testbed::trace::Event) -> bool {
+    fn hides(&self, event: &Event) -> bool {
         match (self, &event.what) {
             (Hidden::Output, What::Output(_))
             | (Hidden::Steps, What::Step { .. })
