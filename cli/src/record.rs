@@ -13,7 +13,8 @@ use clap::{Args, Parser};
 use graders::catalogue::{self, Lab};
 use graders::verdict::Word;
 
-use crate::book::expand::{Order, Page};
+use crate::book::expand::Page;
+use crate::book::orders::Order;
 use crate::book::page::split;
 use crate::book::recording::{Recording, Refusal, Shelf, Stamp};
 use crate::book::{self, expand};

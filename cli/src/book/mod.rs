@@ -13,6 +13,7 @@ pub mod expand;
 pub mod facts;
 mod figures;
 mod links;
+pub mod orders;
 pub mod page;
 mod predict;
 pub mod recording;

@@ -1,38 +1,15 @@
-//! The time-sequence figure: two hosts, time running down, every frame an
-//! arrow from the moment it left to the moment it arrived.
-//!
-//! It is drawn twice from the same rows: wide, with states and output beside
-//! the hosts' lines, and narrow, for a telephone, with everything between them.
+//! Draws one form of the figure, row by row.
 
 use std::collections::HashMap;
 
-use super::super::page::escape;
-use super::super::story::{Arrow, Item, Kind, pair};
-use super::svg::{Anchor, Svg, wrap};
-use testbed::Trace;
-
-/// A pause in the run that is worth a row.
-const PAUSE_NS: u64 = 40_000_000;
-
-/// One line of the figure.
-enum Row<'a> {
-    /// A frame that arrived before anything else happened, or never did.
-    Through(&'a Item, &'a Arrow),
-    /// A frame that arrives in a later row.
-    Leaves(&'a Item, &'a Arrow),
-    /// That frame arrives.
-    Arrives(&'a Item, &'a Arrow),
-    /// Something on one host.
-    Beside(&'a Item),
-    /// Frames that are folded.
-    Fold(&'a Item),
-    /// Nothing happens for this long.
-    Pause(u64),
-}
+use super::super::super::story::{Arrow, Item, Kind};
+use super::super::svg::{Anchor, Svg, wrap};
+use super::rows::Row;
+use super::since;
 
 /// The measures of one form of the figure.
-struct Form {
-    name: &'static str,
+pub struct Form {
+    pub name: &'static str,
     width: f64,
     left: f64,
     right: f64,
@@ -43,7 +20,8 @@ struct Form {
     slope: f64,
 }
 
-const WIDE: Form = Form {
+/// For a column of 600 pixels and more.
+pub const WIDE: Form = Form {
     name: "wide",
     width: 730.0,
     left: 226.0,
@@ -53,7 +31,8 @@ const WIDE: Form = Form {
     slope: 15.0,
 };
 
-const NARROW: Form = Form {
+/// For a telephone.
+pub const NARROW: Form = Form {
     name: "narrow",
     width: 344.0,
     left: 8.0,
@@ -63,175 +42,8 @@ const NARROW: Form = Form {
     slope: 8.0,
 };
 
-/// Both forms of the figure, and its events as a table.
-pub fn draw(trace: &Trace, items: &[Item], id: &str, title: &str) -> String {
-    let (left, right) = pair(trace);
-    let rows = rows(items);
-    let about = about(items, &left, &right);
-    let forms = [&WIDE, &NARROW].map(|form| {
-        let mut painter = Painter::new(form, &left, &right, items);
-        for row in &rows {
-            painter.row(row);
-        }
-        painter.finish(&format!("{id}-{}", form.name), title, &about)
-    });
-    forms.concat()
-}
-
-/// The items as a table, for who cannot see the figure or wants to look up.
-pub fn table(trace: &Trace, items: &[Item]) -> String {
-    let (left, right) = pair(trace);
-    let frames = items.iter().any(|i| matches!(i.kind, Kind::Frame(_)));
-    let heads = match frames {
-        true => vec!["ms", "host", "what", &left, &right],
-        false => vec!["ms", "host", "what"],
-    };
-    let mut html = String::from("<table><thead><tr>");
-    for head in heads {
-        html.push_str(&format!("<th scope=\"col\">{}</th>", escape(head)));
-    }
-    html.push_str("</tr></thead><tbody>\n");
-    for item in items {
-        let (what, states) = match &item.kind {
-            Kind::Frame(arrow) => {
-                let mut what = escape(&item.text);
-                if arrow.delivered_ns.is_none() {
-                    what.push_str(" <strong>✗ lost</strong>");
-                }
-                for note in &arrow.notes {
-                    what.push_str(&format!("<br><em>{}</em>", escape(note)));
-                }
-                let state = |host| arrow.states.get(host).copied();
-                (what, (state(&left), state(&right)))
-            }
-            Kind::Output { .. } => {
-                let line = escape(&item.text);
-                (format!("prints <samp>{line}</samp>"), (None, None))
-            }
-            Kind::Listens => {
-                let state = Some(item.text.as_str());
-                let on = |host: &String| *host == item.host;
-                let states =
-                    (state.filter(|_| on(&left)), state.filter(|_| on(&right)));
-                ("listens".to_string(), states)
-            }
-            _ => (escape(&item.text), (None, None)),
-        };
-        html.push_str(&format!(
-            "<tr><td>{}</td><td>{}</td><td>{what}</td>",
-            since(items, item.t_ns),
-            escape(&item.host)
-        ));
-        if frames {
-            let (a, b) = states;
-            let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
-            html.push_str(&format!("<td>{a}</td><td>{b}</td>"));
-        }
-        html.push_str("</tr>\n");
-    }
-    html.push_str("</tbody></table>\n");
-    html
-}
-
-/// Milliseconds since the first of the items.
-fn since(items: &[Item], t_ns: u64) -> String {
-    let first = items.first().map_or(0, |item| item.t_ns);
-    let ms = t_ns.saturating_sub(first) as f64 / 1e6;
-    match ms {
-        0.0..10.0 => format!("{ms:.2}"),
-        10.0..100.0 => format!("{ms:.1}"),
-        _ => format!("{ms:.0}"),
-    }
-}
-
-/// What the figure shows, in a sentence or two.
-fn about(items: &[Item], left: &str, right: &str) -> String {
-    let mut text = format!("Time runs down from {left} to {right}. ");
-    let arrows = items.iter().filter_map(|item| match &item.kind {
-        Kind::Frame(arrow) => Some((item, arrow)),
-        _ => None,
-    });
-    let mut count = 0;
-    let mut last = None;
-    let frames: Vec<String> = arrows
-        .map(|(item, arrow)| {
-            count += 1;
-            last = Some(arrow);
-            let lost = if arrow.delivered_ns.is_some() { "" } else { ", lost" };
-            format!("{} sends {}{lost}", item.host, item.text)
-        })
-        .take(12)
-        .collect();
-    let more = count.max(frames.len()) - frames.len();
-    text.push_str(&frames.join("; "));
-    if more > 0 {
-        text.push_str(&format!("; and {more} frames more"));
-    }
-    text.push('.');
-    let states = last.map(|arrow| {
-        let state = |host| arrow.states.get(host).copied();
-        (state(left), state(right))
-    });
-    if let Some((Some(a), Some(b))) = states {
-        text.push_str(&format!(" At last {left} is in {a}, {right} in {b}."));
-    }
-    text
-}
-
-fn rows(items: &[Item]) -> Vec<Row<'_>> {
-    // Departures, arrivals and the rest on one time axis. Arrivals that come
-    // before the next thing happens share the row of their departure.
-    let mut moments: Vec<(u64, usize, bool)> = Vec::new();
-    for (at, item) in items.iter().enumerate() {
-        moments.push((item.t_ns, at, false));
-        if let Kind::Frame(Arrow { delivered_ns: Some(there), .. }) = &item.kind
-        {
-            moments.push((*there, at, true));
-        }
-    }
-    moments.sort_by_key(|(t_ns, at, arrival)| (*t_ns, *at, *arrival));
-    let mut rows = Vec::new();
-    let mut before: Option<u64> = None;
-    let mut next = moments.iter().peekable();
-    while let Some((t_ns, at, arrival)) = next.next() {
-        let item = &items[*at];
-        if let Some(before) = before
-            && t_ns.saturating_sub(before) > PAUSE_NS
-        {
-            rows.push(Row::Pause(t_ns - before));
-        }
-        before = Some(*t_ns);
-        rows.push(match (&item.kind, arrival) {
-            (Kind::Frame(arrow), true) => Row::Arrives(item, arrow),
-            (Kind::Frame(arrow), false) => {
-                let at_once = next
-                    .peek()
-                    .is_some_and(|(_, other, arrival)| other == at && *arrival);
-                let late = arrow
-                    .delivered_ns
-                    .is_some_and(|there| there - t_ns > PAUSE_NS);
-                if arrow.delivered_ns.is_none() {
-                    Row::Through(item, arrow)
-                } else if at_once && !late {
-                    next.next();
-                    before = arrow.delivered_ns;
-                    Row::Through(item, arrow)
-                } else {
-                    Row::Leaves(item, arrow)
-                }
-            }
-            (Kind::Fold { until_ns }, _) => {
-                before = Some(*until_ns);
-                Row::Fold(item)
-            }
-            _ => Row::Beside(item),
-        });
-    }
-    rows
-}
-
 /// Draws one form row by row.
-struct Painter<'a> {
+pub struct Painter<'a> {
     form: &'a Form,
     hosts: [&'a str; 2],
     items: &'a [Item],
@@ -250,7 +62,8 @@ struct Painter<'a> {
 }
 
 impl<'a> Painter<'a> {
-    fn new(
+    /// Nothing drawn yet but the names of the hosts.
+    pub fn new(
         form: &'a Form,
         left: &'a str,
         right: &'a str,
@@ -308,7 +121,8 @@ impl<'a> Painter<'a> {
         if side == 0 { self.form.left + gap } else { self.form.right - gap }
     }
 
-    fn row(&mut self, row: &Row<'_>) {
+    /// Draws the next row.
+    pub fn row(&mut self, row: &Row<'_>) {
         match row {
             Row::Through(item, arrow) => self.through(item, arrow),
             Row::Leaves(item, arrow) => self.leaves(item, arrow),
@@ -537,7 +351,8 @@ impl<'a> Painter<'a> {
         self.y += 6.0;
     }
 
-    fn finish(mut self, id: &str, title: &str, about: &str) -> String {
+    /// The picture, with what a screen reader says in its place.
+    pub fn finish(mut self, id: &str, title: &str, about: &str) -> String {
         let end = self.y + 6.0;
         let mut whole = Svg::new();
         for side in 0..2 {
