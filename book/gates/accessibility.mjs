@@ -14,7 +14,7 @@ const axe = await fs.readFile(createRequire(import.meta.url).resolve('axe-core/a
 export async function accessibility({ book, browser }) {
   const offenders = [];
   let runs = 0;
-  await inEachTheme(book, browser, async (tab, where) => {
+  await inEachTheme(book, browser, startAxe, async (tab, where) => {
     runs += 1;
     for (const { rule, target } of await tab.evaluate(violations)) {
       offenders.push({ where, what: `${rule}: ${target}` });
@@ -29,7 +29,7 @@ export async function accessibility({ book, browser }) {
 export async function figureText({ book, browser }) {
   const offenders = [];
   let texts = 0;
-  await inEachTheme(book, browser, async (tab, where) => {
+  await inEachTheme(book, browser, async () => {}, async (tab, where) => {
     const found = await tab.evaluate(figureContrasts);
     texts += found.length;
     for (const { text, contrast } of found.filter((one) => one.contrast < LEAST_CONTRAST)) {
@@ -40,26 +40,43 @@ export async function figureText({ book, browser }) {
   return { figures, offenders };
 }
 
-/** Calls `measure(tab, where)` ten times for each page. */
-async function inEachTheme(book, browser, measure) {
+/** Calls `start(tab)` once for each page, and `measure(tab, where)` ten times. */
+async function inEachTheme(book, browser, start, measure) {
   await forEachIn(browser, book.pages, async () => {}, async (tab, page) => {
     await load(tab, book.url(page));
+    await start(tab);
     for (const state of ['as loaded', 'opened']) {
       if (state === 'opened') await openAll(tab);
       for (const theme of THEMES) {
-        await startAxe(tab, theme);
+        await tab.evaluate(setTheme, theme);
         await measure(tab, `${page} (${theme}, ${state})`);
       }
     }
   });
 }
 
-/** Gives the page its theme and axe; what would fade stops fading. */
-export async function startAxe(tab, theme) {
+/** Gives the page axe, which `violations` uses. */
+export async function startAxe(tab) {
   await tab.evaluate(axe);
-  await tab.addStyleTag({ content: '* { transition: none !important; animation: none !important }' });
-  // By mdBook's own button: it changes more than a class.
-  await tab.evaluate((name) => document.getElementById(`mdbook-theme-${name}`).click(), theme);
+}
+
+/**
+ * In the page: gives it another theme, by mdBook's own button, since that does
+ * more than change a class. It turns style sheets on, and code has the colours
+ * of the old theme until they are there. What would fade does not.
+ */
+export async function setTheme(theme) {
+  if (!document.getElementById('gates-style')) {
+    const style = document.createElement('style');
+    style.id = 'gates-style';
+    style.textContent = '* { transition: none !important; animation: none !important }';
+    document.head.append(style);
+  }
+  document.getElementById(`mdbook-theme-${theme}`).click();
+  const sheets = [...document.querySelectorAll('link[rel=stylesheet]')];
+  while (sheets.some((link) => !link.disabled && !link.sheet)) {
+    await new Promise((done) => setTimeout(done, 5));
+  }
 }
 
 /** In the page: what axe finds, node by node. */

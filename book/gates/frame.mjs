@@ -1,16 +1,25 @@
 // Gate `frame`: the parts of mdBook's frame that are shut when a page is loaded.
 // A keyboard opens each of them, and axe finds nothing in what is then there.
 
-import { THEMES, startAxe, violations } from './accessibility.mjs';
+import { THEMES, setTheme, startAxe, violations } from './accessibility.mjs';
 import { forEachIn, load } from './browser.mjs';
 import { openSearch } from './search.mjs';
 
-/** How a part is opened, and where it then is. */
+const RESULT = '#mdbook-searchresults li a';
+
+/** How each part is opened. */
 const PARTS = {
   'the search': async (tab) => {
     await openSearch(tab);
     await tab.type('#mdbook-searchbar', 'accept');
-    await tab.waitForSelector('#mdbook-searchresults li', { visible: true });
+    await tab.waitForSelector(RESULT, { visible: true });
+  },
+  'a page that was found': async (tab, theme) => {
+    await PARTS['the search'](tab);
+    await Promise.all([tab.waitForNavigation(), tab.click(RESULT)]);
+    await startAxe(tab);
+    await tab.evaluate(setTheme, theme);
+    await tab.waitForSelector('main mark', { visible: true });
   },
   'the list of themes': async (tab) => {
     await press(tab, '#mdbook-theme-toggle');
@@ -27,9 +36,10 @@ export async function frame({ book, browser }) {
   const visits = Object.keys(PARTS).flatMap((part) => THEMES.map((theme) => ({ part, theme })));
   await forEachIn(browser, visits, async () => {}, async (tab, { part, theme }) => {
     const where = `${part} (${theme})`;
-    await load(tab, book.url(book.pages[0]));
-    await startAxe(tab, theme);
-    const opened = await PARTS[part](tab).then(() => true, () => false);
+    await load(tab, book.url(book.pages.at(-1)));
+    await startAxe(tab);
+    await tab.evaluate(setTheme, theme);
+    const opened = await PARTS[part](tab, theme).then(() => true, () => false);
     if (!opened) offenders.push({ where, what: 'is not opened by the keyboard' });
     for (const { rule, target } of await tab.evaluate(violations)) {
       offenders.push({ where, what: `${rule}: ${target}` });

@@ -7,30 +7,43 @@ import { forEachIn, load, openAll } from './browser.mjs';
 const WIDTHS = [1280, 380];
 
 export async function nojs({ book, browser }) {
-  const states = ['as loaded', 'opened'];
-  const take = (enabled) => forEachIn(browser, book.pages,
-    (tab) => tab.setJavaScriptEnabled(enabled), async (tab, page) => {
-      await load(tab, book.url(page));
-      const before = await tab.evaluate(inventory);
-      await openAll(tab);
-      return [before, await tab.evaluate(inventory)];
-    });
-  const withIt = await take(true);
-  const without = await take(false);
+  const withIt = await visit(book, browser, true);
+  const without = await visit(book, browser, false);
 
   const offenders = [];
-  let shown = 0;
-  book.pages.forEach((page, at) => states.forEach((state, of) => {
-    const where = `${page} (${state})`;
-    shown += withIt[at][of].length;
-    for (const what of missing(withIt[at][of], without[at][of])) {
-      offenders.push({ where, what: `not there: ${what}` });
+  let compared = 0;
+  book.pages.forEach((page, at) => {
+    for (const [state, shown] of Object.entries(withIt[at].shown)) {
+      compared += shown.length;
+      for (const what of missing(shown, without[at].shown[state])) {
+        offenders.push({ where: `${page} (${state})`, what: `not there: ${what}` });
+      }
     }
-  }));
-  offenders.push(...await contents(book, browser));
-  const figures = `${offenders.length} faults; ${shown} lines and elements compared, `
-    + `contents asked for at ${WIDTHS.join(' and ')} px`;
+    for (const width of WIDTHS.filter((one) => !without[at].reached.includes(one))) {
+      offenders.push({ where: page, what: `no way to the contents at ${width} px` });
+    }
+  });
+  offenders.push(...await unlisted(book, browser));
+  const figures = `${offenders.length} faults; ${compared} lines and elements compared, `
+    + `contents looked for at ${WIDTHS.join(' and ')} px`;
   return { figures, offenders };
+}
+
+/** What each page shows, and at which widths its reader comes to the contents. */
+function visit(book, browser, enabled) {
+  return forEachIn(browser, book.pages, (tab) => tab.setJavaScriptEnabled(enabled), async (tab, page) => {
+    await tab.setViewport({ width: WIDTHS[0], height: 900 });
+    await load(tab, book.url(page));
+    const shown = { 'as loaded': await tab.evaluate(inventory) };
+    await openAll(tab);
+    shown.opened = await tab.evaluate(inventory);
+    const reached = [];
+    for (const width of WIDTHS) {
+      await tab.setViewport({ width, height: 900 });
+      if (await tab.evaluate(wayToContents)) reached.push(width);
+    }
+    return { shown, reached };
+  });
 }
 
 /** What is in `whole` more often than in `part`. */
@@ -47,36 +60,23 @@ function missing(whole, part) {
 function inventory() {
   const main = document.querySelector('main');
   const lines = main.innerText.split('\n').map((line) => line.replace(/\s+/g, ' ').trim());
-  // Colours for code, and the buttons beside it, are what JavaScript is for.
-  const elements = [...main.querySelectorAll(':not(.buttons, .buttons *, pre code *)')]
+  // The buttons beside code, and its colours, are what JavaScript is for; what
+  // the code says is among the lines.
+  const elements = [...main.querySelectorAll(':not(.buttons, .buttons *, pre code, pre code *)')]
     .filter(gates.visible)
     .map((element) => `${element.localName} ${element.id} ${gates.ownText(element).slice(0, 60)}`);
   return [...lines.filter(Boolean).map((line) => `line "${line}"`), ...elements];
 }
 
-/**
- * The contents without JavaScript: a frame or a link that is seen, and that
- * leads to each page.
- */
-async function contents(book, browser) {
-  const offenders = [];
-  for (const width of WIDTHS) {
-    await forEachIn(browser, book.pages, async (tab) => {
-      await tab.setViewport({ width, height: 900 });
-      await tab.setJavaScriptEnabled(false);
-    }, async (tab, page) => {
-      await load(tab, book.url(page));
-      const found = await tab.evaluate(wayToContents);
-      if (!found) offenders.push({ where: page, what: `no way to the contents at ${width} px` });
-    });
-  }
+/** Pages that the contents do not lead to. */
+async function unlisted(book, browser) {
   const tab = await browser.browser.newPage();
   await tab.goto(book.url('toc.html'));
   const listed = await tab.$$eval('a', (all) => all.map(({ href }) => href));
   await tab.close();
   // The first chapter is there twice: mdBook makes the index of it.
-  const unlisted = book.pages.filter((page) => page !== 'index.html' && !listed.includes(book.url(page)));
-  return [...offenders, ...unlisted.map((page) => ({ where: 'toc.html', what: `no link to ${page}` }))];
+  return book.pages.filter((page) => page !== 'index.html' && !listed.includes(book.url(page)))
+    .map((page) => ({ where: 'toc.html', what: `no link to ${page}` }));
 }
 
 /** In the page: whether the contents, or a link to them, are on the screen. */

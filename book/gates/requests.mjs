@@ -58,7 +58,8 @@ export async function weight({ book, browser }) {
     });
   }, async (tab, page) => {
     bytes.set(tab, 0);
-    await tab.goto(book.url(page), { waitUntil: 'networkidle0' });
+    await tab.goto(book.url(page), { waitUntil: 'load' });
+    await tab.waitForNetworkIdle({ idleTime: 100 });
     return { page, kib: bytes.get(tab) / 1024 };
   });
   sizes.sort((one, other) => one.kib - other.kib);
