@@ -36,7 +36,7 @@ export async function frame({ book, browser }) {
   const visits = Object.keys(PARTS).flatMap((part) => THEMES.map((theme) => ({ part, theme })));
   await forEachIn(browser, visits, async () => {}, async (tab, { part, theme }) => {
     const where = `${part} (${theme})`;
-    await load(tab, book.url(book.pages.at(-1)));
+    await load(tab, book.url(book.pages[0]));
     await startAxe(tab);
     await tab.evaluate(setTheme, theme);
     const opened = await PARTS[part](tab, theme).then(() => true, () => false);

@@ -14,20 +14,8 @@
 
 import { openBook } from './book.mjs';
 import { startBrowser } from './browser.mjs';
-import { accessibility, figureText } from './accessibility.mjs';
+import { GATES } from './every.mjs';
 
-import { frame } from './frame.mjs';
-import { html } from './html.mjs';
-import { links } from './links.mjs';
-import { narrow } from './narrow.mjs';
-import { nojs } from './nojs.mjs';
-import { requests, weight } from './requests.mjs';
-import { search } from './search.mjs';
-
-const GATES = {
-  accessibility, 'figure-text': figureText, html, links, requests, nojs,
-  weight, narrow, search, frame,
-};
 const MOST_SHOWN = 10;
 
 /** Measures the gates asked for, one after the other, and reports each. */
