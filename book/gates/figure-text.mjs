@@ -48,9 +48,16 @@ export function figureContrasts() {
     return layers.reduceRight((below, layer) => over(layer, below), [1, 1, 1]);
   }
 
-  function covers(shape, x, y) {
-    const matrix = shape.getScreenCTM()?.inverse();
-    return matrix && shape.isPointInFill(new DOMPoint(x, y).matrixTransform(matrix));
+  /** A shape that is seen: its paint, and whether it covers a point. */
+  function shapeOf(element) {
+    const box = element.getBoundingClientRect();
+    const inverse = element.getScreenCTM().inverse();
+    return {
+      element,
+      fill: paint(element, 'fill'),
+      covers: (x, y) => x >= box.left && x <= box.right && y >= box.top && y <= box.bottom
+        && element.isPointInFill(new DOMPoint(x, y).matrixTransform(inverse)),
+    };
   }
 
   /** A text may bring its own background: an outline that is painted first. */
@@ -75,17 +82,16 @@ export function figureContrasts() {
   for (const svg of document.querySelectorAll('main svg')) {
     const page = pageBehind(svg);
     const shapes = [...svg.querySelectorAll('rect, circle, ellipse, path, polygon')]
-      .filter((shape) => gates.visible(shape) && paint(shape, 'fill'));
+      .filter(gates.visible).map(shapeOf).filter(({ fill }) => fill);
     for (const text of svg.querySelectorAll('text, tspan, textPath')) {
       const fill = paint(text, 'fill');
       if (!gates.ownText(text) || !gates.visible(text) || !fill) continue;
       const box = text.getBoundingClientRect();
-      const before = shapes.filter((shape) => (
-        shape.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING));
+      const before = shapes.filter(({ element }) => (
+        element.compareDocumentPosition(text) & Node.DOCUMENT_POSITION_FOLLOWING));
       const contrasts = [0.05, 0.5, 0.95].map((share) => {
         const [x, y] = [box.x + box.width * share, box.y + box.height / 2];
-        const layers = before.filter((shape) => covers(shape, x, y))
-          .map((shape) => paint(shape, 'fill'));
+        const layers = before.filter(({ covers }) => covers(x, y)).map((shape) => shape.fill);
         const behind = [...layers, halo(text)].filter(Boolean)
           .reduce((below, layer) => over(layer, below), page);
         return contrast(over(fill, behind), behind);

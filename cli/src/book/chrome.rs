@@ -148,7 +148,9 @@ impl Frame {
     fn landmarks(&mut self) -> anyhow::Result<()> {
         self.add("<div id=\"mdbook-menu-bar\"", " role=\"banner\"")?;
         let title = self.element("<h1 class=\"menu-title\">", "</h1>")?;
-        let name = self.html[title.clone()].replace("h1", "div");
+        let name = self.html[title.clone()]
+            .replace("<h1", "<div")
+            .replace("</h1>", "</div>");
         self.html.replace_range(title, &name);
         Ok(())
     }
@@ -195,7 +197,10 @@ impl Frame {
     /// an empty list item.
     fn mend_contents(&mut self) -> anyhow::Result<()> {
         self.add("<meta charset=\"UTF-8\">", "<title>Contents</title>")?;
-        while self.html.contains(PART) {
+        let names = self.html.matches("class=\"part-title\"").count();
+        let parts = self.html.matches(PART).count();
+        ensure!(names == parts, "{parts} times, not {names}: {PART}");
+        for _ in 0..parts {
             let part = self.element(PART, "</li></li>")?;
             let name = &self.html
                 [part.start + PART.len()..part.end - "</li></li>".len()];
@@ -359,6 +364,14 @@ mod tests {
              <li class=\"part-title\">TCP/IP</li>\
              <li class=\"part-title\">Two</li></ol>"
         );
+    }
+
+    #[test]
+    fn contents_with_other_parts_are_named() {
+        let contents = "<meta charset=\"UTF-8\">\
+             <body class=\"sidebar-iframe-inner\"><li class=\"part-title\">";
+        let error = format!("{:#}", repair(contents).unwrap_err());
+        assert!(error.contains(PART), "{error}");
     }
 
     #[test]
