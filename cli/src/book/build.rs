@@ -14,7 +14,7 @@ use mdbook_preprocessor::book::{self, BookItem, Chapter};
 use mdbook_preprocessor::{Preprocessor, PreprocessorContext};
 
 use super::expand::{Desk, Expanded, Page, expand};
-use super::recording::Shelf;
+use super::recording::{Shelf, entries, name_of};
 use super::{chrome, links};
 
 /// Where the book is built to.
@@ -57,14 +57,13 @@ pub fn build(book: &Path, to: &Path, draft: bool) -> anyhow::Result<Built> {
     mdbook.build()?;
     let mut pages = 0;
     for file in html(to)? {
-        let shown = file.display();
-        let text =
-            fs::read_to_string(&file).with_context(|| format!("{shown}"))?;
-        if let Some(text) =
-            chrome::repair(&text).with_context(|| format!("{shown}"))?
+        pages += usize::from(rewrite(&file, chrome::repair)?);
+    }
+    for file in entries(to)? {
+        if name_of(&file).starts_with("highlight-")
+            && file.extension().is_some_and(|end| end == "js")
         {
-            fs::write(&file, text).with_context(|| format!("{shown}"))?;
-            pages += 1;
+            rewrite(&file, chrome::slim_highlighter)?;
         }
     }
     let mut problems = problems.take();
@@ -72,6 +71,18 @@ pub fn build(book: &Path, to: &Path, draft: bool) -> anyhow::Result<Built> {
     ensure!(draft || broken.is_empty(), "{}", list(&broken));
     problems.extend(broken);
     Ok(Built { pages, problems })
+}
+
+/// Puts what `change` makes of a file in its place; is it another text?
+fn rewrite(
+    file: &Path,
+    change: fn(&str) -> anyhow::Result<String>,
+) -> anyhow::Result<bool> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).with_context(|| format!("{shown}"))?;
+    let changed = change(&text).with_context(|| format!("{shown}"))?;
+    fs::write(file, &changed).with_context(|| format!("{shown}"))?;
+    Ok(changed != text)
 }
 
 /// The preprocessor.

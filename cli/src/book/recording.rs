@@ -222,11 +222,17 @@ impl Shelf {
     }
 }
 
-fn name_of(path: &Path) -> String {
+/// The last part of a path.
+pub fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |n| n.display().to_string())
 }
 
-fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// What is in a folder, by name.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let entries = fs::read_dir(folder)
         .with_context(|| format!("{}", folder.display()))?;
     let paths = entries.map(|entry| Ok(entry?.path()));
