@@ -93,6 +93,9 @@ const CONTENTS_FRAME: &str = "<iframe class=\"sidebar-iframe-outer\" ";
 const PART: &str = "<li class=\"chapter-item \">\
     <li class=\"part-title\">";
 
+/// Folds a chapter by JavaScript, which the contents do without.
+const FOLD: &str = "<a class=\"chapter-fold-toggle\"><div>❱</div></a>";
+
 const CODE_BLOCK: &str = "<pre><code";
 
 /// So much code fits the column at each size of letters that the book uses.
@@ -193,10 +196,13 @@ impl Frame {
         self.html = mended;
     }
 
-    /// The contents have no title, and put each part's name, a list item, into
-    /// an empty list item.
+    /// The contents have no title, marks to fold chapters that nothing folds,
+    /// and each part's name, a list item, in an empty list item.
     fn mend_contents(&mut self) -> anyhow::Result<()> {
         self.add("<meta charset=\"UTF-8\">", "<title>Contents</title>")?;
+        let folds = self.html.matches("chapter-fold-toggle").count();
+        ensure!(folds == self.html.matches(FOLD).count(), "not so: {FOLD}");
+        self.html = self.html.replace(FOLD, "");
         let names = self.html.matches("class=\"part-title\"").count();
         let parts = self.html.matches(PART).count();
         ensure!(names == parts, "{parts} times, not {names}: {PART}");

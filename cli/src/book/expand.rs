@@ -413,7 +413,10 @@ impl Work<'_> {
         let mut number = 0;
         for (page, questions) in self.desk.questions.borrow().iter() {
             let path = page.path.display().to_string();
-            text.push_str(&format!("\n## [{}]({path})\n\n", page.title));
+            text.push_str(&format!(
+                "\n## {}\n\nFrom the page [{}]({path}).\n\n",
+                page.title, page.title
+            ));
             for question in questions {
                 number += 1;
                 let html = question.html(&format!("question-{number}"));
