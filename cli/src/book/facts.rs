@@ -8,6 +8,7 @@
 //! gap FRAME to FRAME                              the time between the two
 //! late FRAME                                      how long the wire kept it
 //! data FRAME, window FRAME                        a segment's bytes, its field
+//! urgent FRAME                                    its urgent pointer, with URG
 //! bytes FRAME                                     what it carries: aa bb cc
 //! state HOST [after FRAME]                        at last, or once it was there
 //! connections                                     how many TCP connections
@@ -214,6 +215,11 @@ fn of_run(run: &Performance, words: &[&str]) -> anyhow::Result<Value> {
         ["data", rest @ ..] => {
             let segment = frame(trace, rest)?.1.packet().segment();
             count(segment.context("it is no segment")?.data)
+        }
+        ["urgent", rest @ ..] => {
+            let segment = frame(trace, rest)?.1.packet().segment();
+            let segment = segment.filter(|segment| segment.flags.urg);
+            count(segment.context("it has no URG")?.urgent.into())
         }
         ["bytes", rest @ ..] => {
             let frame = frame(trace, rest)?.1;
