@@ -57,7 +57,13 @@ pub struct Painter<'a> {
     bars: [Option<(f64, &'static str)>; 2],
     /// Is there one connection, whose states are drawn as bars?
     bar: bool,
-    /// Bars lie under everything else.
+    /// Do labels number their connections?
+    numbered: bool,
+    /// Has it been said of a side that it listens?
+    listens: [bool; 2],
+    /// Hosts on which several programs print.
+    crowded: Vec<&'a str>,
+    /// Bars and long arrows lie under everything else.
     under: Svg,
 }
 
@@ -83,7 +89,10 @@ impl<'a> Painter<'a> {
             said: HashMap::new(),
             leaving: HashMap::new(),
             bars: [None, None],
-            bar: connections.all(|number| number <= 1),
+            bar: is_one(&mut connections),
+            numbered: items.iter().any(|item| item.text.starts_with('#')),
+            listens: [false, false],
+            crowded: crowded(items),
             under: Svg::new(),
         };
         painter.header();
@@ -142,17 +151,22 @@ impl<'a> Painter<'a> {
         let tail = (self.edge(from), start);
         let mut head = (self.edge(to), start + slope);
         let class = format!("arrow {}", arrow.look.class());
+        let kept = is_kept(arrow);
         if arrow.delivered_ns.is_none() {
+            let part = if kept { 0.5 } else { 0.82 };
             head = (
-                tail.0 + (head.0 - tail.0) * 0.82,
-                tail.1 + (head.1 - tail.1) * 0.82,
+                tail.0 + (head.0 - tail.0) * part,
+                tail.1 + (head.1 - tail.1) * part,
             );
             self.svg.line(&format!("{class} lost"), tail, head);
-            self.svg.cross(&class, head);
+            if !kept {
+                self.svg.cross(&class, head);
+            }
         } else {
             self.svg.arrow(&class, tail, head);
         }
-        self.label(item, arrow, tail, head);
+        let whole = (self.edge(to), start + slope);
+        self.label(item, arrow, tail, whole);
         self.states(arrow, from, (start, start + slope));
         let below = if self.form.wide { 7.0 } else { 4.0 };
         self.y = start + slope + below;
@@ -170,7 +184,7 @@ impl<'a> Painter<'a> {
         let (from, to) =
             if tail.0 < head.0 { (tail, head) } else { (head, tail) };
         let degrees = (to.1 - from.1).atan2(to.0 - from.0).to_degrees();
-        let class = format!("label {}", arrow.look.class());
+        let class = label_class(item, arrow, self.form);
         self.svg.sloped(&class, middle, degrees, &item.text);
     }
 
@@ -180,8 +194,16 @@ impl<'a> Painter<'a> {
         self.time(item.t_ns, start);
         let at = (self.edge(from), start);
         self.leaving.insert(item as *const Item, at);
+        // Where other arrows may cross it, the label stands at its tail.
+        let (x, anchor) = match from {
+            0 => (at.0 + 4.0, Anchor::Start),
+            _ => (at.0 - 4.0, Anchor::End),
+        };
+        let class = label_class(item, arrow, self.form);
+        self.svg.text(&class, anchor, (x, start - 3.5), &item.text);
         self.one_state(arrow, from, start);
         self.y = start + 8.0;
+        self.notes(arrow);
     }
 
     fn arrives(&mut self, item: &Item, arrow: &Arrow) {
@@ -192,21 +214,24 @@ impl<'a> Painter<'a> {
         let tail = tail.unwrap_or((self.edge(from), end));
         let head = (self.edge(to), end);
         let class = format!("arrow {}", arrow.look.class());
-        self.svg.arrow(&class, tail, head);
-        self.label(item, arrow, tail, head);
+        // Under what has been written since it left.
+        self.under.arrow(&class, tail, head);
         if let Some(there) = arrow.delivered_ns {
             self.time(there, end);
         }
         self.one_state(arrow, to, end);
         self.y = end + 6.0;
-        self.notes(arrow);
     }
 
     /// What the wire did to the frame above.
     fn notes(&mut self, arrow: &Arrow) {
         let middle = (self.form.left + self.form.right) / 2.0;
+        let end = match is_kept(arrow) {
+            true => "; to the end of the run",
+            false => "",
+        };
         for note in &arrow.notes {
-            for line in wrap(&format!("the wire: {note}"), 46) {
+            for line in wrap(&format!("the wire: {note}{end}"), 46) {
                 self.y += 11.0;
                 self.svg.text("note", Anchor::Middle, (middle, self.y), &line);
                 self.y += 3.0;
@@ -222,14 +247,17 @@ impl<'a> Painter<'a> {
     /// A host's state where it has changed.
     fn one_state(&mut self, arrow: &Arrow, side: usize, y: f64) {
         let Some(state) = arrow.states.get(self.hosts[side]) else { return };
+        if *state == "LISTEN" && self.listens[side] {
+            return;
+        }
         let key = (arrow.connection, side == 1);
         if self.said.get(&key).is_some_and(|said| said == state) {
             return;
         }
         self.said.insert(key, state.to_string());
-        let text = match (self.bar, arrow.connection) {
-            (true, _) => state.to_string(),
-            (false, number) => format!("#{number} {state}"),
+        let text = match (self.numbered, arrow.connection) {
+            (false, _) => state.to_string(),
+            (true, number) => format!("#{number} {state}"),
         };
         self.state(&text, side, y);
         if self.bar {
@@ -243,8 +271,8 @@ impl<'a> Painter<'a> {
             (true, 0) => (self.form.left - 11.0, Anchor::End, y + 3.5),
             (true, _) => (self.form.right + 11.0, Anchor::Start, y + 3.5),
             // Above the arrow and its label.
-            (false, 0) => (self.form.left + 9.0, Anchor::Start, y - 17.0),
-            (false, _) => (self.form.right - 9.0, Anchor::End, y - 22.0),
+            (false, 0) => (self.form.left + 9.0, Anchor::Start, y - 18.5),
+            (false, _) => (self.form.right - 9.0, Anchor::End, y - 23.5),
         };
         self.svg.text("state", anchor, (x, y), text);
     }
@@ -280,6 +308,7 @@ impl<'a> Painter<'a> {
     fn beside(&mut self, item: &Item) {
         let side = self.side(&item.host);
         if matches!(item.kind, Kind::Listens) {
+            self.listens[side] = true;
             self.y += 13.0;
             self.state(
                 &item.text,
@@ -290,10 +319,17 @@ impl<'a> Painter<'a> {
             return;
         }
         let (class, mark) = match &item.kind {
-            Kind::Output { error: true, .. } => ("output", "✎ stderr: "),
-            Kind::Output { .. } => ("output", "✎ "),
-            Kind::Call => ("call", ""),
-            _ => ("step", "▸ "),
+            Kind::Output { error, program } => {
+                let stream = if *error { "stderr: " } else { "" };
+                let many = self.crowded.contains(&item.host.as_str());
+                let who = match many {
+                    true => format!("{program}: "),
+                    false => String::new(),
+                };
+                ("output", format!("✎ {who}{stream}"))
+            }
+            Kind::Call => ("call", String::new()),
+            _ => ("step", "▸ ".to_string()),
         };
         let text = match self.hosts.contains(&item.host.as_str()) {
             true => format!("{mark}{}", item.text),
@@ -366,6 +402,43 @@ impl<'a> Painter<'a> {
         let size = (self.form.width, end + 2.0);
         whole.finish(&class, id, (title, about), size)
     }
+}
+
+/// Has the wire kept the frame, and has it not been lost?
+fn is_kept(arrow: &Arrow) -> bool {
+    let kept = |note: &String| {
+        ["held", "delayed", "reordered"].iter().any(|w| note.starts_with(w))
+    };
+    arrow.delivered_ns.is_none() && arrow.notes.iter().any(kept)
+}
+
+/// Is it about one connection at most?
+fn is_one(connections: &mut dyn Iterator<Item = usize>) -> bool {
+    let mut first = None;
+    connections
+        .filter(|number| *number > 0)
+        .all(|number| *first.get_or_insert(number) == number)
+}
+
+/// Hosts on which more than one program prints.
+fn crowded(items: &[Item]) -> Vec<&str> {
+    let mut programs: HashMap<&str, &str> = HashMap::new();
+    let mut crowded = Vec::new();
+    for item in items {
+        let Kind::Output { program, .. } = &item.kind else { continue };
+        if programs.entry(&item.host).or_insert(program) != program {
+            crowded.push(item.host.as_str());
+        }
+    }
+    crowded
+}
+
+/// The class of a label; one that is wider than its arrow has smaller letters.
+fn label_class(item: &Item, arrow: &Arrow, form: &Form) -> String {
+    let room = if form.wide { 40 } else { 46 };
+    let long = item.text.chars().count() > room;
+    let size = if long { " long" } else { "" };
+    format!("label {}{size}", arrow.look.class())
 }
 
 /// The phases that have colours of their own.
