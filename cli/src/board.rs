@@ -26,12 +26,10 @@ struct Row {
 
 impl List {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let rows = rows(catalogue::all()?)?;
         if self.json {
-            let all = serde_json::json!({ "labs": rows });
-            println!("{}", serde_json::to_string_pretty(&all)?);
+            println!("{}", serde_json::to_string_pretty(&json()?)?);
         } else {
-            print!("{}", board(&rows));
+            print!("{}", text()?);
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -118,6 +116,11 @@ fn rows(labs: Vec<Lab>) -> anyhow::Result<Vec<Row>> {
         Ok(Row { lab, state })
     });
     rows.collect()
+}
+
+/// The board for machines: `{"labs":[...]}`, as `lab list --json` has it.
+pub fn json() -> anyhow::Result<serde_json::Value> {
+    Ok(serde_json::json!({ "labs": rows(catalogue::all()?)? }))
 }
 
 /// The board, as it is printed.

@@ -16,7 +16,7 @@ use graders::verdict::Word;
 use crate::book::expand::Page;
 use crate::book::orders::Order;
 use crate::book::page::split;
-use crate::book::recording::{Recording, Refusal, Shelf, Stamp};
+use crate::book::recording::{Recording, Refusal, Shelf, Stamp, numbers_of};
 use crate::book::{self, expand};
 use crate::names::LabName;
 use crate::{Cli, style};
@@ -195,9 +195,7 @@ fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
 
 /// This machine and this day.
 fn stamp() -> anyhow::Result<Stamp> {
-    let release = testbed::kernel_release();
-    let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
-    let kernel = release[..end.unwrap_or(release.len())].to_string();
+    let kernel = numbers_of(&testbed::kernel_release());
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let days = now.map_or(0, |now| now.as_secs() / 86_400);
     let said = Command::new("rustc").arg("--version").output();

@@ -29,22 +29,46 @@ pub struct Reset {
 impl Reset {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let lab = catalogue::find(std::slice::from_ref(&self.lab))?.remove(0);
-        print!("{}", reset(&lab)?);
+        let file = lab.source();
+        let file = file.display();
+        match bring_back(&lab)? {
+            Done::Already => println!("{file} is the stub already"),
+            Done::Kept(kept) => {
+                if let Some(kept) = kept {
+                    println!("your file is {}", style::strong(&kept));
+                }
+                println!("{file} is the stub again");
+            }
+        }
+        if let Some(note) = board::left_behind(&lab) {
+            println!("{note}");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
-/// Brings the stub back; what was done.
-fn reset(lab: &Lab) -> anyhow::Result<String> {
+/// What came of a reset.
+pub enum Done {
+    /// Nothing was to be done.
+    Already,
+    /// The stub is back; the learner's file, if there was one, is kept here.
+    Kept(Option<String>),
+}
+
+/// Brings the stub back.
+///
+/// # Errors
+///
+/// A file cannot be moved or written; nothing is lost.
+pub fn bring_back(lab: &Lab) -> anyhow::Result<Done> {
     let file = lab.source();
     let stub = lab.grader()?.pristine;
     let path = root().join(&file);
     let old = fs::read(&path);
     if old.as_ref().is_ok_and(|old| old == stub.as_bytes()) {
-        let said = format!("{} is the stub already\n", file.display());
-        return Ok(said + &note(lab));
+        return Ok(Done::Already);
     }
-    let mut said = String::new();
+    let mut moved = None;
     match old {
         Err(err) if err.kind() == ErrorKind::NotFound => {
             let dir = path.parent().context("a lab without a folder")?;
@@ -54,17 +78,11 @@ fn reset(lab: &Lab) -> anyhow::Result<String> {
         _ => {
             let kept = keep(&path)?;
             let kept = kept.strip_prefix(root()).unwrap_or(&kept);
-            let kept = kept.display().to_string();
-            said = format!("your file is {}\n", style::strong(&kept));
+            moved = Some(kept.display().to_string());
         }
     }
     put(&path, stub)?;
-    said.push_str(&format!("{} is the stub again\n", file.display()));
-    Ok(said + &note(lab))
-}
-
-fn note(lab: &Lab) -> String {
-    board::left_behind(lab).map_or(String::new(), |note| note + "\n")
+    Ok(Done::Kept(moved))
 }
 
 /// Moves a file to the first free name beside it. The name is taken first, so

@@ -17,6 +17,7 @@ use testbed::trace::{Event, Painter, What};
 use testbed::{Backend, Draw, Profile, Rule, Trace};
 
 use crate::names::LabName;
+use crate::serve::Wish;
 use crate::style;
 
 /// The exit status of a run that says nothing about the program.
@@ -139,8 +140,34 @@ impl Run {
         self.show(&lab, &performance, &mut live)
     }
 
+    /// A run as a page asks for it.
+    ///
+    /// # Errors
+    ///
+    /// There is no such profile.
+    pub fn wished(wish: Wish) -> anyhow::Result<Run> {
+        let profile = wish.profile.as_deref();
+        let profile = profile.map(|name| ProfileName::from_str(name, false));
+        let profile = profile.transpose().map_err(anyhow::Error::msg)?;
+        Ok(Run {
+            lab: wish.lab,
+            solution: wish.subject.as_deref() == Some("solution"),
+            on: None,
+            profile,
+            take: wish.take,
+            seed: wish.seed,
+            rule: wish.rules,
+            calls: Vec::new(),
+            pcap: None,
+            json: false,
+            text: false,
+            follow: false,
+            args: wish.values,
+        })
+    }
+
     /// A stub has nothing to show: the reference program runs in its place.
-    fn subject(&self, lab: &Lab) -> anyhow::Result<Subject> {
+    pub fn subject(&self, lab: &Lab) -> anyhow::Result<Subject> {
         let pristine = is_pristine(lab, lab.grader()?, &Subject::Lab)?;
         Ok(match self.solution || pristine {
             true => Subject::Solution,
@@ -163,30 +190,19 @@ impl Run {
         perform(&self.request(&lab, binary, seed)?, |_, _| {})
     }
 
-    fn request(
+    /// What is to be performed; the program is `binary`.
+    ///
+    /// # Errors
+    ///
+    /// The lab has no such take.
+    pub fn request(
         &self,
         lab: &Lab,
         binary: PathBuf,
         seed: Option<u64>,
     ) -> anyhow::Result<Request> {
-        let takes = lab.grader()?.takes;
+        let take = self.take_of(lab)?;
         let profile = self.profile.map(Profile::from);
-        let wanted = |take: &&Take| match &self.take {
-            Some(name) => take.name == name,
-            None => profile.is_none_or(|profile| profile == take.profile),
-        };
-        let take = match (takes.iter().find(wanted), &self.take) {
-            (Some(take), _) => take,
-            (None, None) => takes.first().context("a grader has a take")?,
-            (None, Some(name)) => {
-                let names: Vec<&str> = takes.iter().map(|t| t.name).collect();
-                bail!(
-                    "{} has no take `{name}`; there are: {}",
-                    lab.id,
-                    names.join(", ")
-                );
-            }
-        };
         Ok(Request {
             lab: lab.id.clone(),
             take: take.name.to_string(),
@@ -201,6 +217,32 @@ impl Run {
             live: true,
             ..Request::default()
         })
+    }
+
+    /// The take that is asked for: by its name, else the profile's first.
+    ///
+    /// # Errors
+    ///
+    /// The lab has no such take.
+    pub fn take_of(&self, lab: &Lab) -> anyhow::Result<&'static Take> {
+        let takes = lab.grader()?.takes;
+        let profile = self.profile.map(Profile::from);
+        let wanted = |take: &&Take| match &self.take {
+            Some(name) => take.name == name,
+            None => profile.is_none_or(|profile| profile == take.profile),
+        };
+        match (takes.iter().find(wanted), &self.take) {
+            (Some(take), _) => Ok(take),
+            (None, None) => takes.first().context("a grader has a take"),
+            (None, Some(name)) => {
+                let names: Vec<&str> = takes.iter().map(|t| t.name).collect();
+                bail!(
+                    "{} has no take `{name}`; there are: {}",
+                    lab.id,
+                    names.join(", ")
+                );
+            }
+        }
     }
 
     fn announce(&self, lab: &Lab, subject: &Subject, request: &Request) {

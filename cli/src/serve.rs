@@ -1,11 +1,19 @@
 //! `lab serve`: the book on this machine's own address, and nowhere else.
 //!
 //! The book is built and read into memory when the server starts, so no path
-//! that a browser sends is ever opened. A request that names another host is
-//! refused: a page from elsewhere, whose name suddenly means this machine, must
-//! not read what is served here (DNS rebinding).
+//! that a browser sends is ever opened. Served so, its pages are alive: each lab
+//! can be run and graded on its page. [`guard`] says who may ask for that.
 
+mod acts;
+mod api;
+mod check;
+mod differs;
+mod guard;
+mod run;
+mod saves;
+mod show;
 mod site;
+mod stream;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -17,13 +25,16 @@ use anyhow::Context;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, Response, StatusCode, header};
+use axum::http::{HeaderName, Method, Response, StatusCode, header};
 use clap::Args;
 use graders::catalogue::root;
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::watch;
 
 use crate::style;
+use api::Api;
+pub use api::Wish;
+use guard::Guard;
 use site::Site;
 
 /// Where the book is if nobody else is there.
@@ -35,6 +46,9 @@ const SOURCES: &[&str] = &["book", "solutions", "labs/labs.toml"];
 /// Pages come from here, run nothing from elsewhere, and are in no one's frame.
 const POLICY: &str = "default-src 'self' 'unsafe-inline' data:; \
                       frame-ancestors 'self'; form-action 'none'";
+
+/// Whom our answers are for.
+const SAME: &str = "same-origin";
 
 /// Arguments of `lab serve`.
 #[derive(Args)]
@@ -101,18 +115,19 @@ struct Server {
     site: Arc<RwLock<Arc<Site>>>,
     /// Counts the builds; `None`: there is one and no other.
     builds: Option<watch::Sender<u64>>,
-    port: u16,
+    guard: Arc<Guard>,
+    api: Arc<Api>,
 }
 
 impl Server {
     fn open(listener: &TcpListener, live: bool) -> anyhow::Result<Server> {
         let port = listener.local_addr().context("getsockname")?.port();
-        let (site, problems) = Site::build(live)?;
-        tell(&problems);
+        let site = Site::build(live)?;
         Ok(Server {
             site: Arc::new(RwLock::new(Arc::new(site))),
             builds: live.then(|| watch::Sender::new(1)),
-            port,
+            guard: Arc::new(Guard::new(port)?),
+            api: Arc::default(),
         })
     }
 
@@ -151,10 +166,7 @@ impl Server {
             while events.recv().is_ok() {
                 while events.recv_timeout(SETTLED).is_ok() {}
                 match Site::build(true) {
-                    Ok((site, problems)) => {
-                        tell(&problems);
-                        server.replace(site);
-                    }
+                    Ok(site) => server.replace(site),
                     Err(err) => eprintln!("{} {err:#}", style::bad("error:")),
                 }
             }
@@ -170,31 +182,20 @@ impl Server {
             builds.send_modify(|number| *number += 1);
         }
     }
-
-    /// Does a request mean this server, by the name that it has here?
-    fn is_meant(&self, headers: &HeaderMap) -> bool {
-        let host = headers.get(header::HOST).and_then(|h| h.to_str().ok());
-        host.is_some_and(|host| {
-            let (name, port) = host.rsplit_once(':').unwrap_or((host, "80"));
-            matches!(name, "127.0.0.1" | "localhost")
-                && port == self.port.to_string()
-        })
-    }
-}
-
-fn tell(problems: &[String]) {
-    for problem in problems {
-        eprintln!("{}", style::bad(problem));
-    }
 }
 
 async fn answer(
     State(server): State<Server>,
     request: Request,
 ) -> Response<Body> {
-    if !server.is_meant(request.headers()) {
-        let said = "this is no host of that name\n";
-        return respond(StatusCode::FORBIDDEN, "text/plain", said);
+    if request.uri().path().starts_with("/api/") {
+        return match server.guard.run(request.headers()) {
+            Ok(()) => server.api.clone().answer(request).await,
+            Err(why) => refuse(why),
+        };
+    }
+    if let Err(why) = server.guard.page(request.headers()) {
+        return refuse(why);
     }
     if ![Method::GET, Method::HEAD].contains(request.method()) {
         let said = "only GET and HEAD\n";
@@ -219,11 +220,16 @@ async fn answer(
     let Some(file) = file else {
         return respond(status, "text/plain", "there is no such page\n");
     };
-    let number = server.builds.as_ref().map(|builds| *builds.borrow());
-    match number.filter(|_| file.kind.starts_with("text/html")) {
-        None => respond(status, file.kind, file.bytes.clone()),
-        Some(number) => respond(status, file.kind, file.reloading(number)),
+    if !file.kind.starts_with("text/html") {
+        return respond(status, file.kind, file.bytes.clone());
     }
+    let number = server.builds.as_ref().map(|builds| *builds.borrow());
+    let page = file.page(server.guard.token(), number);
+    respond(status, file.kind, page)
+}
+
+fn refuse(why: &str) -> Response<Body> {
+    respond(StatusCode::FORBIDDEN, "text/plain", format!("{why}\n"))
 }
 
 fn respond(
@@ -239,6 +245,8 @@ fn respond(
         (header::CACHE_CONTROL, "no-cache"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (HeaderName::from_static("cross-origin-resource-policy"), SAME),
+        (HeaderName::from_static("cross-origin-opener-policy"), SAME),
         (header::REFERRER_POLICY, "no-referrer"),
     ] {
         headers.insert(name, header::HeaderValue::from_static(value));

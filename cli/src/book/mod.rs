@@ -11,13 +11,13 @@ mod chrome;
 mod code;
 pub mod expand;
 pub mod facts;
-mod figures;
+pub mod figures;
 mod links;
 pub mod orders;
 pub mod page;
 mod predict;
 pub mod recording;
-mod story;
+pub mod story;
 mod transcript;
 
 use std::io;

@@ -222,6 +222,12 @@ impl Shelf {
     }
 }
 
+/// A kernel's release without what a distribution adds to it.
+pub fn numbers_of(release: &str) -> String {
+    let end = release.find(|c: char| !c.is_ascii_digit() && c != '.');
+    release[..end.unwrap_or(release.len())].to_string()
+}
+
 /// The last part of a path.
 pub fn name_of(path: &Path) -> String {
     path.file_name().map_or_else(String::new, |n| n.display().to_string())

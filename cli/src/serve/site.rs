@@ -3,11 +3,21 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use axum::body::Bytes;
+use graders::catalogue;
+use serde_json::json;
 
-use crate::book;
+use super::api::address;
+use crate::book::page::escape;
+
+/// What makes the pages alive.
+const PAGE: &[(&str, &str)] = &[
+    ("/lab.css", include_str!("page/lab.css")),
+    ("/lab.js", include_str!("page/lab.js")),
+];
 
 /// Every file of the book.
 pub struct Site {
@@ -20,27 +30,47 @@ pub struct File {
     pub kind: &'static str,
     /// What is in it.
     pub bytes: Bytes,
+    /// The lab that the page is about.
+    lab: Option<String>,
 }
 
 impl Site {
-    /// Builds the book; as a draft it is built whatever is wrong with it, and
-    /// what is wrong comes along.
+    /// Builds the book, in a process of its own, since that takes much memory
+    /// for a moment; a draft is built whatever is wrong with it. What is wrong
+    /// is said on standard error.
     ///
     /// # Errors
     ///
     /// It cannot be built.
-    pub fn build(draft: bool) -> anyhow::Result<(Site, Vec<String>)> {
+    pub fn build(draft: bool) -> anyhow::Result<Site> {
         let folder = tempfile::tempdir().context("mkdtemp")?;
-        let built = book::build(&book::sources(), folder.path(), draft)?;
+        // Not current_exe(): the file may have been built anew meanwhile.
+        let mut command = Command::new("/proc/self/exe");
+        command.args(["book", "build", "--to"]).arg(folder.path());
+        command.args(draft.then_some("--draft")).stdout(Stdio::null());
+        let status = command.status().context("exec /proc/self/exe")?;
+        // A draft with problems is one, too.
+        let built = status.success() || (draft && status.code() == Some(1));
+        ensure!(built, "the book cannot be built");
+        let labs = catalogue::all()?;
+        let labs: HashMap<String, String> =
+            labs.iter().map(|lab| (address(lab), lab.id.clone())).collect();
         let mut files = HashMap::new();
         for path in below(folder.path())? {
             let name = path.strip_prefix(folder.path()).unwrap_or(&path);
             let bytes = fs::read(&path)
                 .with_context(|| format!("{}", path.display()))?;
-            let file = File { kind: kind(&path), bytes: bytes.into() };
-            files.insert(format!("/{}", name.display()), file);
+            let name = format!("/{}", name.display());
+            let lab = labs.get(&name).cloned();
+            let file = File { kind: kind(&path), bytes: bytes.into(), lab };
+            files.insert(name, file);
         }
-        Ok((Site { files }, built.problems))
+        for (name, text) in PAGE {
+            let bytes = Bytes::from_static(text.as_bytes());
+            let file = File { kind: kind(Path::new(name)), bytes, lab: None };
+            files.insert(name.to_string(), file);
+        }
+        Ok(Site { files })
     }
 
     /// The file of a path; of a folder's the index.
@@ -53,19 +83,35 @@ impl Site {
 }
 
 impl File {
-    /// A page that loads itself again after the next build.
-    pub fn reloading(&self, build: u64) -> String {
+    /// A page with what makes it alive; where it may be built anew, it loads
+    /// itself again after this build.
+    pub fn page(&self, token: &str, build: Option<u64>) -> String {
         let page = String::from_utf8_lossy(&self.bytes);
-        let script = format!(
-            "<script>(async () => {{\
-             for (;;) {{\
-             try {{ const said = await fetch('/live?{build}');\
-             if (said.ok) {{ location.reload(); return; }} }}\
-             catch {{ await new Promise(done => setTimeout(done, 1000)); }}\
-             }} }})();</script></body>"
+        let told = json!({ "token": token, "lab": self.lab }).to_string();
+        let head = format!(
+            "<meta name=\"lab\" content=\"{}\">\n\
+             <link rel=\"stylesheet\" href=\"/lab.css\">\n\
+             <script type=\"module\" src=\"/lab.js\"></script>\n</head>",
+            escape(&told)
         );
-        page.replace("</body>", &script)
+        let page = page.replacen("</head>", &head, 1);
+        match build {
+            None => page,
+            Some(build) => page.replacen("</body>", &reload(build), 1),
+        }
     }
+}
+
+/// Waits for another build than this one.
+fn reload(build: u64) -> String {
+    format!(
+        "<script>(async () => {{\
+         for (;;) {{\
+         try {{ const said = await fetch('/live?{build}');\
+         if (said.ok) {{ location.reload(); return; }} }}\
+         catch {{ await new Promise(done => setTimeout(done, 1000)); }}\
+         }} }})();</script></body>"
+    )
 }
 
 fn below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {

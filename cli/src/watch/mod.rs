@@ -23,7 +23,9 @@ use crate::names::LabName;
 use crate::{board, serve, solution, style};
 use eyes::Eyes;
 use performer::Performer;
-pub use performer::{end_with_the_watcher, is_watched, tell_phase};
+pub use performer::{
+    PHASE, end_with_the_watcher, is_watched, performer, tell_phase,
+};
 
 /// What takes longer is told of while it lasts.
 const SHORT: Duration = Duration::from_secs(1);

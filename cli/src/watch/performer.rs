@@ -19,7 +19,7 @@ use super::News;
 use crate::style;
 
 /// What a line about a phase begins with, on the process's standard error.
-const PHASE: &str = "phase: ";
+pub const PHASE: &str = "phase: ";
 /// Set in a performer's environment.
 const WATCHED: &str = "LAB_WATCHED";
 /// What is killed is gone within milliseconds.
@@ -41,15 +41,7 @@ impl Performer {
         number: u64,
         news: &Sender<News>,
     ) -> anyhow::Result<Performer> {
-        // Not current_exe(): the file may have been built anew meanwhile.
-        let mut command = Command::new("/proc/self/exe");
-        command
-            .args(["check", &lab.id])
-            .env(WATCHED, "1")
-            .process_group(0)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        let mut command = performer(lab);
         if std::io::stdout().is_terminal() {
             command.env(style::COLOUR, "1");
         }
@@ -83,6 +75,21 @@ impl Drop for Performer {
         let _ = child.wait();
         reap(FAREWELL);
     }
+}
+
+/// The process that grades a lab: it says its phases, ends when its standard
+/// input is closed, and has a process group of its own.
+pub fn performer(lab: &Lab) -> Command {
+    // Not current_exe(): the file may have been built anew meanwhile.
+    let mut command = Command::new("/proc/self/exe");
+    command
+        .args(["check", &lab.id])
+        .env(WATCHED, "1")
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 /// Waits until nothing is left of what a performer has started: orphans are
