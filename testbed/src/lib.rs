@@ -81,7 +81,7 @@ pub use running::{Follower, Testbed};
 pub use sockets::{TcpSocket, TcpState, Timer, TimerKind};
 pub use threads::ThreadInfo;
 pub use trace::Trace;
-pub use wire::{Action, Armed, KINDS, Kind, Matcher, Rule, Wire};
+pub use wire::{Action, Armed, Console, KINDS, Kind, Matcher, Rule, Wire};
 
 /// `uname -r` of the running kernel, which every host shares.
 pub fn kernel_release() -> String {

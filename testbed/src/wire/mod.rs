@@ -1,6 +1,7 @@
 //! The wire: one thread that carries every frame, and does what it is told.
 
 mod carrier;
+mod console;
 mod port;
 mod rule;
 
@@ -19,6 +20,7 @@ use crate::recorder::Recorder;
 use crate::sampler::Sampler;
 
 use carrier::Carrier;
+pub use console::Console;
 pub(crate) use port::{Pkt, Port, Tap};
 pub use rule::{Action, KINDS, Kind, Matcher, Rule};
 
@@ -38,10 +40,8 @@ pub(crate) struct Plug {
 /// Every method returns after the wire's thread has done what was asked: a
 /// rule is armed before the next frame can pass.
 pub struct Wire {
-    orders: Sender<Order>,
-    bell: Arc<EventFd>,
+    line: Line,
     thread: Option<JoinHandle<()>>,
-    names: Vec<String>,
     counters: Arc<Counters>,
     /// Each host's links, as its kernel sees them.
     links: Mutex<Vec<(String, Links)>>,
@@ -61,9 +61,20 @@ struct Counters {
     bytes: AtomicU64,
 }
 
+/// The way to the wire's thread, from any other.
+#[derive(Clone)]
+struct Line {
+    orders: Sender<Order>,
+    bell: Arc<EventFd>,
+    names: Arc<[String]>,
+}
+
 enum Order {
     Arm(Rule, Sender<usize>),
+    /// The same, with a step in the trace.
+    ArmAloud(Rule, Sender<()>),
     Release(usize, Sender<()>),
+    ReleaseAllAloud(Sender<()>),
     Disarm(usize, Sender<()>),
     Cable(String, bool, Sender<()>),
     Carrier(String, bool, Sender<Result<()>>),
@@ -92,10 +103,8 @@ impl Wire {
             .spawn(move || carrier.run())
             .call("clone thread")?;
         Ok(Wire {
-            orders,
-            bell,
+            line: Line { orders, bell, names },
             thread: Some(thread),
-            names,
             counters,
             links: Mutex::new(links),
             links_touched: Mutex::default(),
@@ -105,44 +114,45 @@ impl Wire {
     /// Arms a rule; see [`Rule`] for how one is written.
     pub fn arm(&self, rule: &str) -> Result<Armed> {
         let rule: Rule = rule.parse()?;
-        if let Some(host) = &rule.matcher.from {
-            self.check_host(host)?;
-        }
-        let id = self.ask(|reply| Order::Arm(rule, reply))?;
+        self.line.check_rule(&rule)?;
+        let id = self.line.ask(|reply| Order::Arm(rule, reply))?;
         Ok(Armed { id })
+    }
+
+    /// The same wire for a person: from any thread, and each order is told.
+    pub fn console(&self) -> Console {
+        Console::new(self.line.clone())
     }
 
     /// Lets go, in order, of the frames that a `hold` rule has kept. It goes
     /// on holding what comes next; see [`Wire::disarm`].
     pub fn release(&self, armed: &Armed) -> Result<()> {
-        self.ask(|reply| Order::Release(armed.id, reply))
+        self.line.ask(|reply| Order::Release(armed.id, reply))
     }
 
     /// Ends a rule; frames that it held are let go.
     pub fn disarm(&self, armed: Armed) -> Result<()> {
-        self.ask(|reply| Order::Disarm(armed.id, reply))
+        self.line.ask(|reply| Order::Disarm(armed.id, reply))
     }
 
     /// Cuts a host's cable in silence: no link goes down, nothing arrives.
     pub fn cut(&self, host: &str) -> Result<()> {
-        self.check_host(host)?;
-        self.ask(|reply| Order::Cable(host.into(), false, reply))
+        self.line.cable(host, false)
     }
 
     /// Mends a cut cable.
     pub fn plug(&self, host: &str) -> Result<()> {
-        self.check_host(host)?;
-        self.ask(|reply| Order::Cable(host.into(), true, reply))
+        self.line.cable(host, true)
     }
 
     /// Takes a host's link down, or up again; returns once its kernel has
     /// noticed. A link that is up can be used at once.
     pub fn carrier(&self, host: &str, on: bool) -> Result<()> {
-        self.check_host(host)?;
+        self.line.check_host(host)?;
         if let Ok(mut touched) = self.links_touched.lock() {
             touched.insert(host.to_string());
         }
-        self.ask(|reply| Order::Carrier(host.into(), on, reply))??;
+        self.line.ask(|reply| Order::Carrier(host.into(), on, reply))??;
         let Ok(links) = self.links.lock() else { return Ok(()) };
         for (_, links) in links.iter().filter(|(name, _)| name == host) {
             if !links.wait_for_carrier(on, CARRIER_PATIENCE)? {
@@ -173,24 +183,31 @@ impl Wire {
 
     /// Writes down every state that changed since the last look.
     pub(crate) fn sample(&self) -> Result<()> {
-        self.ask(Order::Sample)
+        self.line.ask(Order::Sample)
     }
 
     /// A way to have the states sampled from other threads.
     pub(crate) fn sampling(&self) -> Arc<dyn Fn() + Send + Sync> {
-        let (orders, bell) = (self.orders.clone(), self.bell.clone());
+        let line = self.line.clone();
         Arc::new(move || {
-            let (reply, answer) = channel();
-            if orders.send(Order::Sample(reply)).is_ok() {
-                let _ = bell.write(1);
-                let _ = answer.recv();
-            }
+            let _ = line.ask(Order::Sample); // The wire may have ended.
         })
     }
 
     /// Frames that the wire lost without being told to.
     pub(crate) fn losses(&self) -> Result<Vec<String>> {
-        self.ask(Order::Losses)
+        self.line.ask(Order::Losses)
+    }
+}
+
+impl Line {
+    fn cable(&self, host: &str, whole: bool) -> Result<()> {
+        self.check_host(host)?;
+        self.ask(|reply| Order::Cable(host.into(), whole, reply))
+    }
+
+    fn check_rule(&self, rule: &Rule) -> Result<()> {
+        rule.matcher.from.as_deref().map_or(Ok(()), |h| self.check_host(h))
     }
 
     fn check_host(&self, host: &str) -> Result<()> {
@@ -212,8 +229,8 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        let _ = self.orders.send(Order::Stop);
-        let _ = self.bell.write(1);
+        let _ = self.line.orders.send(Order::Stop);
+        let _ = self.line.bell.write(1);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }

@@ -2,6 +2,7 @@
 
 mod waits;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,6 +23,15 @@ pub const KONGMING: &str = "Kongming20";
 /// How long a scenario waits, all told. What it waits for happens within
 /// milliseconds, or is a kernel timer of a few seconds.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same with a person at the wire: a FIN that got lost has been sent again
+/// after 0.2, 0.6, 1.4, 3, 6.2 and 12.6 s by then.
+const CONSOLE_PATIENCE: Duration = Duration::from_secs(20);
+/// How long such a scenario pauses before a step, so that the person can do
+/// something first.
+const PAUSE: Duration = Duration::from_secs(2);
+/// What the pauses of a scenario add up to at most: a long one makes only its
+/// first ten.
+const MOST_PAUSES: Duration = Duration::from_secs(20);
 /// What a program gets to end by itself once it has been told to.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// What bringing the network up takes at most on a machine that is not busy.
@@ -72,7 +82,11 @@ pub struct Stage {
     restless: Vec<Restless>,
     exits: BTreeMap<String, Option<Exit>>,
     facts: BTreeMap<String, serde_json::Value>,
-    deadline: Instant,
+    deadline: Cell<Instant>,
+    /// What is left for pauses; none without a person at the wire.
+    pauses: Cell<Duration>,
+    /// Was there a pause for what is done next?
+    announced: Cell<bool>,
 }
 
 /// A program on the stage.
@@ -93,6 +107,10 @@ impl Stage {
             net.wire().arm(rule)?;
         }
         let draw = net.draw();
+        let (patience, pauses) = match request.console {
+            true => (CONSOLE_PATIENCE, MOST_PAUSES),
+            false => (PATIENCE, Duration::ZERO),
+        };
         Ok(Stage {
             net,
             draw,
@@ -108,7 +126,9 @@ impl Stage {
             restless: Vec::new(),
             exits: BTreeMap::new(),
             facts: BTreeMap::new(),
-            deadline: Instant::now() + PATIENCE,
+            deadline: Cell::new(Instant::now() + patience),
+            pauses: Cell::new(pauses),
+            announced: Cell::new(false),
         })
     }
 
@@ -139,6 +159,9 @@ impl Stage {
         args: impl IntoIterator<Item = A>,
         more: impl FnOnce(Launch) -> Launch,
     ) -> Result<Role, Halt> {
+        if !self.programs.is_empty() {
+            self.pause_unless_announced();
+        }
         let args: Vec<OsString> = args.into_iter().map(Into::into).collect();
         let script = Script {
             args: args.iter().map(|a| a.to_string_lossy().into()).collect(),
@@ -167,12 +190,14 @@ impl Stage {
 
     /// Types a line for the program.
     pub fn send(&mut self, role: Role, line: &str) {
+        self.pause_unless_announced();
         self.note_input(role, Input::Line);
         self.programs[role.0].send_line(line);
     }
 
     /// Ends its standard input.
     pub fn close_stdin(&mut self, role: Role) {
+        self.pause_unless_announced();
         self.note_input(role, Input::End);
         self.programs[role.0].close_stdin();
     }
@@ -188,12 +213,31 @@ impl Stage {
         self.facts.insert(name.to_string(), value);
     }
 
+    /// Gives the person at the wire, if there is one, [`PAUSE`] before what
+    /// comes next. Steps, starts and input pause by themselves. The pause does
+    /// not count as waiting.
+    pub fn pause(&self) {
+        let pause = PAUSE.min(self.pauses.get());
+        self.pauses.set(self.pauses.get() - pause);
+        self.deadline.set(self.deadline.get() + pause);
+        std::thread::sleep(pause);
+    }
+
+    /// Input mostly follows the step that tells of it: one pause for both.
+    fn pause_unless_announced(&self) {
+        if !self.announced.replace(false) {
+            self.pause();
+        }
+    }
+
     /// Writes a step into the trace.
     pub fn step(
         &self,
         host: &str,
         text: impl Into<String>,
     ) -> Result<(), Halt> {
+        self.pause();
+        self.announced.set(true);
         Ok(self.net.step(host, text)?)
     }
 

@@ -217,7 +217,7 @@ impl Stage {
 
     /// What is left of the scenario's patience.
     pub fn left(&self) -> Duration {
-        self.deadline.saturating_duration_since(Instant::now())
+        self.deadline.get().saturating_duration_since(Instant::now())
     }
 
     fn look_each_ms_for<T>(

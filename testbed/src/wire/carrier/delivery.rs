@@ -73,6 +73,19 @@ impl Carrier {
         }
     }
 
+    /// Lets go of all that rules have kept, oldest first.
+    pub(super) fn release_all(&mut self) {
+        let free = std::mem::take(&mut self.held);
+        self.note(match free.len() {
+            0 => "nothing to release: no frame is held".into(),
+            1 => "1 held frame released".into(),
+            count => format!("{count} held frames released"),
+        });
+        for held in free {
+            self.deliver_late(held.frame);
+        }
+    }
+
     /// Lets go of what waited for a frame of this port to pass first.
     pub(super) fn deliver_reordered(&mut self, from: usize) {
         let rules: Vec<usize> = (0..self.rules.len())

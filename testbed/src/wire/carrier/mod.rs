@@ -143,6 +143,15 @@ impl Carrier {
                 Order::Arm(rule, reply) => {
                     let _ = reply.send(self.arm(rule));
                 }
+                Order::ArmAloud(rule, reply) => {
+                    self.note(format!("rule armed: {rule}"));
+                    self.arm(rule);
+                    let _ = reply.send(());
+                }
+                Order::ReleaseAllAloud(reply) => {
+                    self.release_all();
+                    let _ = reply.send(());
+                }
                 Order::Release(id, reply) => {
                     self.release(id);
                     let _ = reply.send(());
