@@ -11,7 +11,6 @@ mod differs;
 mod guard;
 mod run;
 mod saves;
-mod show;
 mod site;
 mod stream;
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use testbed::Profile;
 
-use super::acts::{Act, Acts};
+use super::acts::Acts;
 use super::{check, run, saves};
 use crate::{board, book, reset};
 
@@ -248,7 +248,7 @@ fn choices(lab: &Lab) -> anyhow::Result<Value> {
         "rules": rules,
         "kinds": kinds,
         "hosts": ["ernest-laptop", "Kongming20"],
-        "wire": lab.chapter == "ch03_tcp",
+        "wire": lab.chapter == run::WITH_A_CONSOLE,
     }))
 }
 

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Response;
 use graders::catalogue::Lab;
 use graders::compile;
-use graders::perform::{Failure, Request};
+use graders::perform::{Failure, Message, Orders, Request, Show};
 use graders::subject::Subject;
 use graders::verdict::Performance;
 use serde_json::{Value, json};
@@ -19,7 +19,6 @@ use testbed::{Rule, Trace};
 use super::acts::Act;
 use super::api::{Api, Wish, measure};
 use super::differs::differences;
-use super::show::{News, Orders, Show};
 use super::stream::{Sink, stream as events};
 use crate::book;
 use crate::book::figures::sequence;
@@ -32,6 +31,9 @@ use crate::run::Run;
 const PICTURES: Duration = Duration::from_millis(100);
 /// A run with more events than this is told, and no longer drawn.
 const MOST_DRAWN: usize = 400;
+
+/// Whose pages have a console for the wire.
+pub const WITH_A_CONSOLE: &str = "ch03_tcp";
 
 /// A wish that can be fulfilled.
 pub struct Checked {
@@ -66,7 +68,7 @@ impl Wire {
     ///
     /// It is no order, or the run is over.
     pub fn order(&self, order: &str) -> anyhow::Result<()> {
-        self.orders.send(order)
+        self.orders.give(order)
     }
 }
 
@@ -122,6 +124,7 @@ impl Stage {
             ),
         };
         let mut request = run.request(lab, binary, None)?;
+        request.console = lab.chapter == WITH_A_CONSOLE;
         if self.act.is_over() {
             return Ok(());
         }
@@ -160,16 +163,30 @@ impl Stage {
                 Some(tale) => tale.due(),
                 None => Duration::from_secs(3600),
             };
-            match show.next(limit)? {
-                Some(News::Up(blank)) => tale = Some(Tale::new(*blank)),
-                Some(News::Event(event)) => {
+            let message = match show.within(limit) {
+                Err(_) if self.act.is_over() => return Ok(None),
+                message => message?,
+            };
+            match message {
+                Some(Message::Up(blank)) => tale = Some(Tale::new(*blank)),
+                Some(Message::Event(event)) => {
                     let Some(tale) = &mut tale else { continue };
                     tale.trace.events.push(event);
                     for item in tale.new_items()? {
                         self.sink.say("line", &line(&item));
                     }
                 }
-                Some(News::Performance(performance)) => {
+                Some(Message::Refused(why)) => {
+                    let text = format!("the wire refuses: {why}");
+                    self.sink.say(
+                        "line",
+                        &json!({
+                            "t_ms": 0, "host": "wire", "kind": "step",
+                            "text": text,
+                        }),
+                    );
+                }
+                Some(Message::Performance(performance)) => {
                     return Ok(Some(*performance));
                 }
                 None => {}

@@ -16,7 +16,18 @@ use crate::book::page::escape;
 /// What makes the pages alive.
 const PAGE: &[(&str, &str)] = &[
     ("/lab.css", include_str!("page/lab.css")),
+    ("/api.js", include_str!("page/api.js")),
+    ("/board.js", include_str!("page/board.js")),
+    ("/check.js", include_str!("page/check.js")),
+    ("/choices.js", include_str!("page/choices.js")),
+    ("/dom.js", include_str!("page/dom.js")),
     ("/lab.js", include_str!("page/lab.js")),
+    ("/panel.js", include_str!("page/panel.js")),
+    ("/predictions.js", include_str!("page/predictions.js")),
+    ("/run.js", include_str!("page/run.js")),
+    ("/saves.js", include_str!("page/saves.js")),
+    ("/sse.js", include_str!("page/sse.js")),
+    ("/wire.js", include_str!("page/wire.js")),
 ];
 
 /// Every file of the book.

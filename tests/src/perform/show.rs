@@ -1,6 +1,7 @@
 //! A performance under way: heard message by message, and given orders.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
@@ -142,9 +143,8 @@ impl Iterator for Show {
             return None;
         }
         let message = self.within(Duration::MAX).transpose();
-        let goes_on = |message: &Message| {
-            !matches!(message, Message::Performance(_))
-        };
+        let goes_on =
+            |message: &Message| !matches!(message, Message::Performance(_));
         self.over = !matches!(&message, Some(Ok(m)) if goes_on(m));
         message
     }
@@ -167,6 +167,14 @@ impl Orders {
         let order: Order = order.parse()?;
         let line = serde_json::to_string(&Given { order })?;
         self.write(&line).context("the run is over")
+    }
+
+    /// Ends the show and all that it has started.
+    pub fn end(&self) {
+        let line = self.line.lock();
+        let line = line.unwrap_or_else(|poisoned| poisoned.into_inner());
+        // The process ends with its standard input, if it has not already.
+        let _ = line.shutdown(Shutdown::Both);
     }
 
     fn write(&self, line: &str) -> std::io::Result<()> {
