@@ -17,6 +17,7 @@ mod stream;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::process::ExitCode;
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -64,10 +65,14 @@ pub struct Serve {
 impl Serve {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let listener = listen(self.port)?;
+        // Before the first build, so that no save falls between the two.
+        let eyes = self.live.then(watch_sources).transpose()?;
         let server = Server::open(&listener, self.live)?;
         println!("the book  http://{}", listener.local_addr()?);
         println!("{}", style::dim("Ctrl-C ends it"));
-        let _eyes = self.live.then(|| server.watch_sources()).transpose()?;
+        if let Some(eyes) = eyes {
+            server.build_anew(eyes);
+        }
         server.serve(listener)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -108,6 +113,32 @@ fn listen(port: Option<u16>) -> anyhow::Result<TcpListener> {
     Ok(listener)
 }
 
+/// What an author saves.
+struct Eyes {
+    events: Receiver<()>,
+    _watcher: notify::RecommendedWatcher,
+}
+
+fn watch_sources() -> anyhow::Result<Eyes> {
+    let (sender, events) = channel();
+    let mut watcher = notify::recommended_watcher(
+        move |event: notify::Result<notify::Event>| {
+            let looked = event.is_ok_and(|event| event.kind.is_access());
+            if !looked {
+                let _ = sender.send(());
+            }
+        },
+    )
+    .context("inotify_init1")?;
+    for source in SOURCES {
+        let path = root().join(source);
+        watcher
+            .watch(&path, RecursiveMode::Recursive)
+            .with_context(|| format!("inotify {}", path.display()))?;
+    }
+    Ok(Eyes { events, _watcher: watcher })
+}
+
 /// The book as it is now, and who waits for the next.
 #[derive(Clone)]
 struct Server {
@@ -144,33 +175,17 @@ impl Server {
     }
 
     /// Builds the book anew whenever its sources are saved.
-    fn watch_sources(&self) -> anyhow::Result<notify::RecommendedWatcher> {
-        let (sender, events) = std::sync::mpsc::channel();
-        let mut watcher = notify::recommended_watcher(
-            move |event: notify::Result<notify::Event>| {
-                let looked = event.is_ok_and(|event| event.kind.is_access());
-                if !looked {
-                    let _ = sender.send(());
-                }
-            },
-        )?;
-        for source in SOURCES {
-            let path = root().join(source);
-            watcher
-                .watch(&path, RecursiveMode::Recursive)
-                .with_context(|| format!("inotify {}", path.display()))?;
-        }
+    fn build_anew(&self, eyes: Eyes) {
         let server = self.clone();
         std::thread::spawn(move || {
-            while events.recv().is_ok() {
-                while events.recv_timeout(SETTLED).is_ok() {}
+            while eyes.events.recv().is_ok() {
+                while eyes.events.recv_timeout(SETTLED).is_ok() {}
                 match Site::build(true) {
                     Ok(site) => server.replace(site),
                     Err(err) => eprintln!("{} {err:#}", style::bad("error:")),
                 }
             }
         });
-        Ok(watcher)
     }
 
     fn replace(&self, site: Site) {

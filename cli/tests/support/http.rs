@@ -2,6 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::time::Duration;
+
+/// More than any answer takes, on a busy machine too.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The address in a line that names it: `http://127.0.0.1:PORT`.
 pub fn address(line: &str) -> String {
@@ -19,6 +23,7 @@ pub fn get(address: &str, path: &str) -> String {
 /// The whole answer to a request's head, which lacks its last, empty line.
 pub fn request(address: &str, head: &str) -> String {
     let mut peer = TcpStream::connect(address).unwrap();
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
     let head = format!("{head}Connection: close\r\n\r\n");
     peer.write_all(head.as_bytes()).unwrap();
     let mut answer = Vec::new();
