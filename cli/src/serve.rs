@@ -14,9 +14,9 @@ mod saves;
 mod site;
 mod stream;
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::ExitCode;
+use std::io::{self, BufRead, BufReader};
+use std::net::{Ipv4Addr, TcpListener};
+use std::process::{Child, ExitCode, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -28,10 +28,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderName, Method, Response, StatusCode, header};
 use clap::Args;
 use graders::catalogue::root;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use notify::{RecursiveMode, Watcher};
-use tokio::sync::watch;
+use tokio::sync::watch::Sender;
 
-use crate::style;
+use crate::{style, watch};
 use api::Api;
 pub use api::Wish;
 use guard::Guard;
@@ -64,12 +66,18 @@ pub struct Serve {
 
 impl Serve {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if watch::is_watched() {
+            watch::end_with_the_watcher();
+        }
         let listener = listen(self.port)?;
         // Before the first build, so that no save falls between the two.
         let eyes = self.live.then(watch_sources).transpose()?;
         let server = Server::open(&listener, self.live)?;
         println!("the book  http://{}", listener.local_addr()?);
-        println!("{}", style::dim("Ctrl-C ends it"));
+        // Who starts it beside a watcher reads one line.
+        if !watch::is_watched() {
+            println!("{}", style::dim("Ctrl-C ends it"));
+        }
         if let Some(eyes) = eyes {
             server.build_anew(eyes);
         }
@@ -78,21 +86,39 @@ impl Serve {
     }
 }
 
-/// Serves the book beside whatever else this process does, and says where.
-///
-/// # Errors
-///
-/// The book cannot be built, or there is no port.
-pub fn in_the_background() -> anyhow::Result<SocketAddr> {
-    let listener = listen(None)?;
-    let address = listener.local_addr()?;
-    let server = Server::open(&listener, false)?;
-    std::thread::spawn(move || {
-        if let Err(err) = server.serve(listener) {
-            eprintln!("{} {err:#}", style::bad("the book:"));
-        }
-    });
-    Ok(address)
+/// A server beside this process, which ends with it.
+pub struct Beside {
+    /// `http://127.0.0.1:PORT`.
+    pub address: String,
+    server: Child,
+}
+
+impl Beside {
+    /// Starts it. It is a process of its own, so that whoever reaps children in
+    /// this one does not reap those of the runs.
+    ///
+    /// # Errors
+    ///
+    /// The book cannot be built, or there is no port.
+    pub fn start() -> anyhow::Result<Beside> {
+        let mut server = watch::beside(&["serve"])
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("exec /proc/self/exe")?;
+        let stdout = server.stdout.take().context("standard output")?;
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).context("read")?;
+        let at = line.find("http://").context("it could not be served")?;
+        Ok(Beside { address: line[at..].trim().to_string(), server })
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let group = Pid::from_raw(self.server.id() as i32);
+        let _ = killpg(group, Signal::SIGKILL);
+        let _ = self.server.wait();
+    }
 }
 
 /// A socket on loopback.
@@ -144,7 +170,7 @@ fn watch_sources() -> anyhow::Result<Eyes> {
 struct Server {
     site: Arc<RwLock<Arc<Site>>>,
     /// Counts the builds; `None`: there is one and no other.
-    builds: Option<watch::Sender<u64>>,
+    builds: Option<Sender<u64>>,
     guard: Arc<Guard>,
     api: Arc<Api>,
 }
@@ -155,7 +181,7 @@ impl Server {
         let site = Site::build(live)?;
         Ok(Server {
             site: Arc::new(RwLock::new(Arc::new(site))),
-            builds: live.then(|| watch::Sender::new(1)),
+            builds: live.then(|| Sender::new(1)),
             guard: Arc::new(Guard::new(port)?),
             api: Arc::default(),
         })

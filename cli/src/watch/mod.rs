@@ -24,7 +24,7 @@ use crate::{board, serve, solution, style};
 use eyes::Eyes;
 use performer::Performer;
 pub use performer::{
-    PHASE, end_with_the_watcher, is_watched, performer, tell_phase,
+    PHASE, beside, end_with_the_watcher, is_watched, performer, tell_phase,
 };
 
 /// What takes longer is told of while it lasts.
@@ -95,8 +95,9 @@ impl WatchArgs {
 /// `lab` on a terminal: the board, the book, and every lab watched.
 pub fn course() -> anyhow::Result<ExitCode> {
     style::progress("building the book");
-    let book = match serve::in_the_background() {
-        Ok(address) => format!("Read the book at http://{address}"),
+    let server = serve::Beside::start();
+    let book = match &server {
+        Ok(server) => format!("Read the book at {}", server.address),
         Err(err) => format!("{} {err:#}", style::bad("no book:")),
     };
     let watching = "watching labs/: save a file, and it is graded";

@@ -77,13 +77,18 @@ impl Drop for Performer {
     }
 }
 
-/// The process that grades a lab: it says its phases, ends when its standard
-/// input is closed, and has a process group of its own.
+/// The process that grades a lab: it says its phases.
 pub fn performer(lab: &Lab) -> Command {
+    beside(&["check", &lab.id])
+}
+
+/// This program once more, in a process group of its own: it ends when its
+/// standard input is closed.
+pub fn beside(args: &[&str]) -> Command {
     // Not current_exe(): the file may have been built anew meanwhile.
     let mut command = Command::new("/proc/self/exe");
     command
-        .args(["check", &lab.id])
+        .args(args)
         .env(WATCHED, "1")
         .process_group(0)
         .stdin(Stdio::piped())
