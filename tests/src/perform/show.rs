@@ -142,9 +142,8 @@ impl Iterator for Show {
             return None;
         }
         let message = self.within(Duration::MAX).transpose();
-        let goes_on = |message: &Message| {
-            !matches!(message, Message::Performance(_))
-        };
+        let goes_on =
+            |message: &Message| !matches!(message, Message::Performance(_));
         self.over = !matches!(&message, Some(Ok(m)) if goes_on(m));
         message
     }
