@@ -1,5 +1,7 @@
 //! `lab run`: a program in its scenario, its output live, and the trace.
 
+mod live;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -13,7 +15,7 @@ use graders::grade::is_pristine;
 use graders::perform::{Request, perform};
 use graders::subject::Subject;
 use graders::verdict::Performance;
-use testbed::trace::{Event, Painter, What};
+use testbed::trace::What;
 use testbed::{Backend, Draw, Profile, Rule, Trace};
 
 use crate::names::LabName;
@@ -66,9 +68,14 @@ pub struct Run {
     /// hosts' programs still print in whichever order they come to it.)
     #[arg(long, conflicts_with_all = ["json", "follow"])]
     text: bool,
-    /// Show every frame and step as it happens
-    #[arg(long, conflicts_with = "json")]
+    /// Show frames, states, steps, output and watched calls as they happen
+    #[arg(long, conflicts_with = "json", long_help = live::FOLLOW_HELP)]
     follow: bool,
+    /// Give the wire orders while the run goes on, each a line on standard
+    /// input: cut, plug, release, or a rule; implies --follow
+    #[arg(long, conflicts_with_all = ["json", "text"],
+        long_help = live::console_help())]
+    console: bool,
     /// Values for the program in place of those that the run draws
     #[arg(last = true)]
     args: Vec<String>,
@@ -131,13 +138,15 @@ impl Run {
         if told {
             self.announce(&lab, &subject, &request);
         }
-        let mut live = Live::new(self.follow, !self.calls.is_empty());
-        let performance = perform(&request, |blank, event| {
-            if told {
-                live.hear(blank, event);
-            }
-        })?;
-        self.show(&lab, &performance, &mut live)
+        let performance = match told {
+            false => perform(&request, |_, _| {})?,
+            true => live::show(&request, self.follows())?,
+        };
+        self.show(&lab, &performance)
+    }
+
+    fn follows(&self) -> bool {
+        self.follow || self.console
     }
 
     /// A run as a page asks for it.
@@ -215,6 +224,7 @@ impl Run {
             calls: self.calls.clone(),
             story: true,
             live: true,
+            console: self.console,
             ..Request::default()
         })
     }
@@ -275,7 +285,6 @@ impl Run {
         &self,
         lab: &Lab,
         performance: &Performance,
-        live: &mut Live,
     ) -> anyhow::Result<ExitCode> {
         let trace = &performance.trace;
         if let Some(path) = &self.pcap {
@@ -293,7 +302,7 @@ impl Run {
                 }
             );
         } else {
-            if !live.follow {
+            if !self.follows() {
                 println!("\n{}", story(trace, !self.calls.is_empty()));
             }
             ends(performance);
@@ -341,36 +350,6 @@ fn ends(performance: &Performance) {
     }
     if let Some(missed) = &performance.missed {
         println!("{} the scenario {missed}", style::bad("stopped:"));
-    }
-}
-
-/// What is shown while the run goes on.
-struct Live {
-    follow: bool,
-    calls: bool,
-    painter: Option<Painter>,
-}
-
-impl Live {
-    fn new(follow: bool, calls: bool) -> Live {
-        Live { follow, calls, painter: None }
-    }
-
-    fn hear(&mut self, blank: &Trace, event: &Event) {
-        if self.follow {
-            let painter = self.painter.get_or_insert_with(|| {
-                let mut painter = Painter::new(blank, true);
-                if self.calls {
-                    painter = painter.with_calls();
-                }
-                print!("{}", painter.header());
-                painter
-            });
-            print!("{}", painter.paint(blank, event));
-        } else if let What::Output(out) = &event.what {
-            let who = format!("{} {}", event.host, out.program);
-            println!("{} {}", style::dim(&format!("{who:<24}|")), out.line);
-        }
     }
 }
 

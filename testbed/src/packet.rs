@@ -203,6 +203,13 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The two ends of a TCP segment or UDP datagram: source, destination.
+    pub fn ends(&self) -> Option<(SocketAddr, SocketAddr)> {
+        let (source, destination) = self.addresses()?;
+        let (from, to) = self.ports()?;
+        Some((SocketAddr::new(source, from), SocketAddr::new(destination, to)))
+    }
+
     /// A line about a frame that is not TCP; `name` says who has an address.
     pub fn describe(&self, name: &dyn Fn(IpAddr) -> String) -> String {
         let Some(sliced) = &self.sliced else {

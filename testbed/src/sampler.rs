@@ -59,7 +59,7 @@ impl Sampler {
     /// segment that must change the state is waited for, a little.
     pub(crate) fn after(&mut self, frame: &[u8], host: &str) {
         let packet = Packet::decode(frame);
-        let (Some((flags, _)), Some(ends)) = (packet.flags(), ends(&packet))
+        let (Some((flags, _)), Some(ends)) = (packet.flags(), packet.ends())
         else {
             return;
         };
@@ -94,7 +94,7 @@ impl Sampler {
         let mut states = BTreeMap::new();
         let packet = Packet::decode(frame);
         let (Some((flags, _)), Some((sender, receiver))) =
-            (packet.flags(), ends(&packet))
+            (packet.flags(), packet.ends())
         else {
             return states;
         };
@@ -111,13 +111,6 @@ impl Sampler {
         }
         states
     }
-}
-
-/// The sender's and the receiver's address and port.
-fn ends(packet: &Packet<'_>) -> Option<Ends> {
-    let (source, destination) = packet.addresses()?;
-    let (from, to) = packet.ports()?;
-    Some((SocketAddr::new(source, from), SocketAddr::new(destination, to)))
 }
 
 /// Does a segment with these flags take a socket out of this state, whatever

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use crate::support::lab;
+use crate::support::process::Running;
 use crate::support::world::opens;
+use crate::support::{command, lab};
 
 fn segments(trace: &Value) -> Vec<String> {
     let events = trace["events"].as_array().unwrap().iter();
@@ -165,4 +166,93 @@ fn the_wire_obeys_the_rules_of_the_command_line() {
         assert_eq!(frame["delivered_ns"], Value::Null);
         assert_eq!(frame["summary"].as_str().unwrap()[..7], *"SYN ACK");
     }
+}
+
+/// The lines that tell of a change of state.
+fn changes(stdout: &str) -> Vec<&str> {
+    let lines = stdout.lines().filter(|line| line.contains(" -> "));
+    lines
+        .map(|line| line.trim_start_matches(|c| !char::is_alphabetic(c)))
+        .collect()
+}
+
+#[test]
+fn a_change_of_state_is_followed_once() {
+    let run = ["run", "handshake", "--solution", "--follow"];
+    let said = lab(&run).exits(0);
+    // All others are in the columns of the frames.
+    assert_eq!(changes(&said.stdout), ["Kongming20 LISTEN -> CLOSED"]);
+    // This one arrives when no other frame does.
+    let rule = ["--rule", "delay 150ms #2 ack from ernest-laptop"];
+    let said = lab(&[&run[..], &rule].concat()).exits(0);
+    let last = changes(&said.stdout).pop();
+    assert_eq!(last, Some("Kongming20 #1 LAST-ACK -> CLOSED"), "{said}");
+}
+
+#[test]
+fn calls_are_followed_if_they_are_asked_for() {
+    let run = ["run", "handshake", "--solution", "--follow"];
+    let said = lab(&[&run[..], &["--calls", "connect"]].concat()).exits(0);
+    let call = "ernest-laptop client thread 1: connect";
+    let place =
+        |part| said.stdout.find(part).unwrap_or_else(|| panic!("{said}"));
+    assert!(place(call) < place("SYN seq 0"), "{said}");
+    assert!(!lab(&run).exits(0).stdout.contains("connect\n"));
+}
+
+/// A run with a console, the connection being open.
+fn console() -> Running {
+    let run = ["run", "handshake", "--solution", "--console"];
+    let mut running = Running::start(command(&run));
+    running.wait_line("ACK ack 1");
+    running
+}
+
+#[test]
+fn a_cable_is_cut_and_plugged_in_while_the_run_goes_on() {
+    let mut run = console();
+    run.type_line("cut");
+    run.wait_line("[wire: cable of ernest-laptop cut]");
+    run.wait_line("FIN ACK seq 1 ack 1 ──────────────✗ ESTABLISHED");
+    run.wait_line("^ lost: cable cut");
+    run.type_line("plug");
+    run.wait_line("[wire: cable of ernest-laptop plugged in]");
+    run.wait_line("FIN ACK seq 1 ack 1, again ──────────▶ CLOSE-WAIT");
+    assert_eq!(run.end(), Some(0));
+}
+
+#[test]
+fn who_leaves_the_cable_cut_is_told_what_the_scenario_waited_for() {
+    let mut run = console();
+    run.type_line("cut");
+    for _ in 0..6 {
+        run.wait_line("FIN ACK seq 1 ack 1, again ──────────✗");
+    }
+    run.wait_line("stopped: the scenario waited for server to print");
+    assert_eq!(run.end(), Some(1));
+}
+
+#[test]
+fn a_rule_is_armed_while_the_run_goes_on_and_what_it_holds_is_let_go() {
+    let mut run = console();
+    run.type_line("hold fin from ernest-laptop");
+    run.wait_line("[wire: rule armed: hold #1 fin from ernest-laptop]");
+    run.wait_line("^ held by rule `hold #1 fin from ernest-laptop`, match 1");
+    run.type_line("release");
+    run.wait_line("[wire: 1 held frame released]");
+    run.type_line("release");
+    run.wait_line("[wire: nothing to release: no frame is held]");
+}
+
+#[test]
+fn an_order_that_cannot_be_carried_out_does_no_harm() {
+    let mut run = console();
+    run.type_line("?");
+    run.wait_line("plug      mend the cable");
+    run.type_line("snip");
+    run.wait_line("not done: rule `snip`: `snip` is not an action");
+    run.type_line("drop syn from nobody");
+    run.wait_line("not done: no host `nobody` is on the wire");
+    run.type_line("");
+    run.wait_line("[ernest-laptop: Enter for the client]");
 }

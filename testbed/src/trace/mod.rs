@@ -1,6 +1,7 @@
 //! One list of everything that happened in a run, on one clock.
 
 mod json;
+mod live;
 mod pcapng;
 mod text;
 mod view;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::packet::Packet;
 use crate::sockets::TcpState;
 
+pub use live::{Live, MOMENT};
 pub use text::Painter;
 pub use view::{SegmentView, View};
 

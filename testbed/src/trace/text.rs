@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::{Event, Frame, Trace, View, What};
+use super::{Event, Frame, StateChange, Trace, View, What};
+use crate::sockets::TcpState;
 use crate::wire::Matcher;
 
 /// The widest state name, CLOSE-WAIT or ESTABLISHED, and a space.
@@ -118,6 +119,7 @@ pub struct Painter {
     right: String,
     clock: bool,
     calls: bool,
+    changes: bool,
     several: bool,
     view: View,
 }
@@ -127,14 +129,33 @@ impl Painter {
     /// each line begins with its milliseconds, and output keeps its ports.
     pub fn new(trace: &Trace, clock: bool) -> Painter {
         let (left, right) = trace.pair();
-        let view = View::new();
-        Painter { left, right, clock, calls: false, several: false, view }
+        Painter {
+            left,
+            right,
+            clock,
+            calls: false,
+            changes: false,
+            several: false,
+            view: View::new(),
+        }
     }
 
     /// Draws system calls too.
     pub fn with_calls(mut self) -> Painter {
         self.calls = true;
         self
+    }
+
+    /// Draws every change of state, and not only new listeners.
+    pub fn with_changes(mut self) -> Painter {
+        self.changes = true;
+        self
+    }
+
+    /// Does a frame's line show this end's state? There is a column for each of
+    /// two hosts.
+    pub(super) fn shows(&self, host: &str) -> bool {
+        host == self.left || host == self.right
     }
 
     /// The names of the two hosts, each above its column.
@@ -185,19 +206,31 @@ impl Painter {
             }
             What::Call(_) => {}
             // Between segments only a listener is worth a line.
-            What::State(change) => {
-                if change.peer.port() == 0 && change.from.is_none() {
-                    let drawn =
-                        place(&event.host, change.to.name(), &self.left);
-                    line(&mut text, &format!("{stamp}{drawn}"));
-                }
+            What::State(change)
+                if change.peer.port() == 0 && change.from.is_none() =>
+            {
+                let drawn = place(&event.host, change.to.name(), &self.left);
+                line(&mut text, &format!("{stamp}{drawn}"));
             }
+            What::State(change) if self.changes => {
+                let said = self.tell(&event.host, change);
+                line(&mut text, &format!("{stamp}{said}"));
+            }
+            What::State(_) => {}
         }
         text
     }
 
     fn margin(&self) -> &'static str {
         if self.clock { "          " } else { "" }
+    }
+
+    /// `Kongming20 #1 LAST-ACK -> CLOSED`
+    fn tell(&self, host: &str, change: &StateChange) -> String {
+        let number = self.view.number(change.local, change.peer);
+        let number = number.map_or(String::new(), |n| format!("#{n} "));
+        let from = change.from.map_or("new", TcpState::name);
+        format!("{host} {number}{from} -> {}", change.to.name())
     }
 
     fn caption(&mut self, trace: &Trace, frame: &Frame) -> String {

@@ -129,11 +129,17 @@ impl View {
         })
     }
 
+    /// The number of the last connection between these ends, once a frame of it
+    /// has been seen.
+    pub fn number(&self, one: SocketAddr, other: SocketAddr) -> Option<usize> {
+        self.connections.get(&sorted(one, other)).map(|found| found.number)
+    }
+
     /// The connection of a segment; a SYN with another initial sequence number
     /// begins a new one between the same ends.
     fn connection(&mut self, segment: &Segment) -> &mut Connection {
         let (from, to) = (segment.source, segment.destination);
-        let ends = if from < to { (from, to) } else { (to, from) };
+        let ends = sorted(from, to);
         let opens = segment.flags.syn && !segment.flags.ack;
         let new = Connection {
             number: self.count + 1,
@@ -155,4 +161,9 @@ impl View {
         }
         connection
     }
+}
+
+/// The two ends of a connection, whichever of them asks.
+fn sorted(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
+    if one < other { (one, other) } else { (other, one) }
 }
