@@ -171,6 +171,7 @@ impl Run {
             json: false,
             text: false,
             follow: false,
+            console: false,
             args: wish.values,
         })
     }
