@@ -8,5 +8,6 @@ mod board;
 mod book;
 mod check;
 mod frames;
+mod live;
 mod run;
 mod serve;

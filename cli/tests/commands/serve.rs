@@ -38,7 +38,7 @@ fn a_request_that_means_another_host_is_refused() {
     let (_server, address) = serve(&["--port", "0"]);
     let port = address.rsplit_once(':').unwrap().1;
     let named = |host: &str| {
-        request(&address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n"))
+        request(&address, &format!("GET / HTTP/1.1\r\nHost: {host}\r\n"), "")
     };
     assert!(named(&format!("localhost:{port}")).starts_with("HTTP/1.1 200 "));
     for host in [
@@ -52,7 +52,7 @@ fn a_request_that_means_another_host_is_refused() {
         assert!(!answer.contains("<html"));
     }
     let post = format!("POST / HTTP/1.1\r\nHost: {address}\r\n");
-    assert!(request(&address, &post).starts_with("HTTP/1.1 405 "));
+    assert!(request(&address, &post, "").starts_with("HTTP/1.1 405 "));
 }
 
 #[test]
