@@ -32,7 +32,8 @@ export function wireConsole(offer) {
     event.preventDefault();
     arm();
   });
-  const set = el('fieldset', { class: 'live-wire', disabled: true }, el('legend', {}, 'The wire'),
+  const set = el('fieldset', { class: 'live-wire', disabled: true }, 
+    el('legend', {}, 'The wire, while a run goes on'),
     el('div', { class: 'live-row' },
       BUTTONS.map(([name, words, done]) => button(name, () => order(words, done)))),
     el('div', { class: 'live-row' }, field('rule', rule.node), button('Tell the wire', arm)));
