@@ -25,6 +25,13 @@ use crate::style;
 /// The exit status of a run that says nothing about the program.
 const VOID: u8 = 3;
 
+/// The calls that a page shows, if it shows any.
+const CALLS: &[&str] = &[
+    "socket", "bind", "listen", "accept4", "connect", "recvfrom", "recvmsg",
+    "sendto", "sendmsg", "shutdown", "close", "clone", "clone3", "execve",
+    "wait4", "semop", "futex",
+];
+
 /// Arguments of `lab run`.
 #[derive(Args)]
 #[command(after_help = "Exit status: 0 the run went as it should; 1 it did \
@@ -166,7 +173,10 @@ impl Run {
             take: wish.take,
             seed: wish.seed,
             rule: wish.rules,
-            calls: Vec::new(),
+            calls: match wish.syscalls {
+                true => CALLS.iter().map(ToString::to_string).collect(),
+                false => Vec::new(),
+            },
             pcap: None,
             json: false,
             text: false,

@@ -39,7 +39,6 @@ pub const WITH_A_CONSOLE: &str = "ch03_tcp";
 pub struct Checked {
     lab: Lab,
     run: Run,
-    syscalls: bool,
 }
 
 impl Checked {
@@ -51,10 +50,9 @@ impl Checked {
         for rule in &wish.rules {
             rule.parse::<Rule>()?;
         }
-        let syscalls = wish.syscalls;
         let run = Run::wished(wish)?;
         run.take_of(&lab)?;
-        Ok(Checked { lab, run, syscalls })
+        Ok(Checked { lab, run })
     }
 }
 

@@ -7,12 +7,14 @@ import { button, el, prose, trouble } from './dom.js';
 import { running } from './run.js';
 import { listen } from './saves.js';
 
-/** Puts the panel below the lab's card. */
+/** Puts the panel below the first prediction: who predicts runs it then. */
 export async function panel() {
   const said = el('div', { role: 'alert' });
   const title = el('h2', { id: 'live' }, 'Run it on your machine');
   const section = el('section', { class: 'live', 'aria-labelledby': 'live' }, title, said);
-  document.querySelector('main section.card').after(section);
+  const before = document.querySelector('main form.predict')
+    ?? document.querySelector('main section.card');
+  before.after(section);
   try {
     fill(section, said, await (await send(`/api/labs/${lab}`)).json());
   } catch (err) {
