@@ -229,7 +229,7 @@ impl Run {
             binary,
             profile: profile.unwrap_or(take.profile),
             backend: self.on.map(Backend::from),
-            seed: seed.unwrap_or_else(Draw::fresh_seed),
+            seed: seed.or(self.seed).unwrap_or_else(Draw::fresh_seed),
             values: self.args.clone(),
             rules: self.rule.clone(),
             calls: self.calls.clone(),

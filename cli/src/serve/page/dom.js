@@ -25,7 +25,10 @@ export function prose(text) {
 /** An error of the server, or of the way to it, as a reader needs it. */
 export function trouble({ what, message, cause, cure }) {
   const row = (name, text) => text && el('p', {}, `${name}: `, prose(text));
+  // A compiler says much: after the first line it is shown as it stands.
+  const [first, ...more] = (what ?? message).split('\n');
   return el('div', { class: 'live-trouble' },
-    el('p', {}, el('strong', {}, '✗ ', prose(what ?? message))),
+    el('p', {}, el('strong', {}, '✗ ', prose(first))),
+    more.length > 0 ? el('pre', { tabindex: 0 }, more.join('\n')) : null,
     row('Likely cause', cause), row('Cure', cure));
 }

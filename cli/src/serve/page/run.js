@@ -96,7 +96,7 @@ function figureBox() {
     node,
     draw,
     stamp: ({ program, kernel, profile, seed }) => {
-      stamp.textContent = `Your run of ${program}: ${kernel}, profile ${profile}, seed ${seed}.`;
+      stamp.textContent = `Your run of ${program}: kernel ${kernel}, profile ${profile}, seed ${seed}.`;
     },
   };
 }
@@ -105,7 +105,7 @@ function figureBox() {
 function outcome({ exits, missed, differs }) {
   const ends = exits.map(({ program, how }) => `${program}: ${how}`).join('; ');
   const difference = ({ said, now, why }) => el('li', {}, 'Your run: ', el('strong', {}, now),
-    '. Recorded: ', el('strong', {}, said), `. ${why ? `Because ${why}` : ''}`);
+    '. Recorded: ', el('strong', {}, said), '.', why ? ` Why: ${why}.` : null);
   return [
     missed ? el('p', {}, `✗ Waited in vain: ${missed}`) : null,
     ends ? el('p', {}, `The programs ended so: ${ends}.`) : null,
