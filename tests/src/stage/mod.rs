@@ -223,6 +223,18 @@ impl Stage {
         std::thread::sleep(pause);
     }
 
+    /// Plays a part without pauses: one in which the kernel's timers would have
+    /// their say meanwhile.
+    pub fn in_one_go<T>(
+        &mut self,
+        play: impl FnOnce(&mut Stage) -> Result<T, Halt>,
+    ) -> Result<T, Halt> {
+        let pauses = self.pauses.take();
+        let done = play(self);
+        self.pauses.set(pauses);
+        done
+    }
+
     /// Input mostly follows the step that tells of it: one pause for both.
     fn pause_unless_announced(&self) {
         if !self.announced.replace(false) {
