@@ -213,7 +213,7 @@ impl Stage {
         self.facts.insert(name.to_string(), value);
     }
 
-    /// Gives the person at the wire, if there is one, [`PAUSE`] before what
+    /// Gives the person at the wire, if there is one, 2 s before what
     /// comes next. Steps, starts and input pause by themselves. The pause does
     /// not count as waiting.
     pub fn pause(&self) {
