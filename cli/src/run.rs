@@ -140,7 +140,7 @@ impl Run {
                 bail!("{} does not compile", subject.source(&lab).display());
             }
         };
-        let request = self.request(&lab, binary, self.seed)?;
+        let request = self.request(&lab, binary, None)?;
         let told = !self.json && !self.text;
         if told {
             self.announce(&lab, &subject, &request);
@@ -206,11 +206,11 @@ impl Run {
             Ok(binary) => binary,
             Err(message) => bail!("the solution does not compile: {message}"),
         };
-        let seed = self.seed.or(Some(seed));
-        perform(&self.request(&lab, binary, seed)?, |_, _| {})
+        perform(&self.request(&lab, binary, Some(seed))?, |_, _| {})
     }
 
-    /// What is to be performed; the program is `binary`.
+    /// What is to be performed; the program is `binary`, and `seed` is the
+    /// run's if none was asked for.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl Run {
             binary,
             profile: profile.unwrap_or(take.profile),
             backend: self.on.map(Backend::from),
-            seed: seed.or(self.seed).unwrap_or_else(Draw::fresh_seed),
+            seed: self.seed.or(seed).unwrap_or_else(Draw::fresh_seed),
             values: self.args.clone(),
             rules: self.rule.clone(),
             calls: self.calls.clone(),

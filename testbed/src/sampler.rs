@@ -136,16 +136,23 @@ impl Watched {
         let Ok(sockets) = self.inspector.tcp() else { return };
         let mut now: BTreeMap<Ends, TcpState> = BTreeMap::new();
         for TcpSocket { local, peer, state, .. } in sockets {
-            now.insert((local, peer), state);
+            let state_now = now.entry((local, peer)).or_insert(state);
+            // Of a connection in TIME-WAIT the program may have the socket
+            // still: it is CLOSED, bound, and in the dump as well.
+            if *state_now == TcpState::Closed {
+                *state_now = state;
+            }
+        }
+        for (&(local, peer), &to) in &now {
             let from = self.known.get(&(local, peer)).copied();
-            if from != Some(state) {
-                let to = state;
+            if from != Some(to) {
                 let change = StateChange { local, peer, from, to };
                 recorder.state(&self.name, change);
             }
         }
         for (&(local, peer), &state) in &self.known {
-            if !now.contains_key(&(local, peer)) {
+            let closed = state == TcpState::Closed;
+            if !closed && !now.contains_key(&(local, peer)) {
                 let (from, to) = (Some(state), TcpState::Closed);
                 let change = StateChange { local, peer, from, to };
                 recorder.state(&self.name, change);

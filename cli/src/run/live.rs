@@ -58,7 +58,10 @@ impl Screen {
 
     /// How long nothing need be done if nothing happens.
     fn patience(&self) -> Duration {
-        if self.follow { MOMENT } else { Duration::MAX }
+        match self.live.as_ref().is_some_and(Live::waits) {
+            true => MOMENT,
+            false => Duration::MAX,
+        }
     }
 
     fn hear(&mut self, event: &Event) {

@@ -9,6 +9,8 @@ import { promisify } from 'node:util';
 
 const ROOT = path.resolve(import.meta.dirname, '../../..');
 const TARGET = path.resolve(ROOT, process.env.CARGO_TARGET_DIR ?? 'target', 'learner');
+// What may hold files of an older checkout.
+const FOLDERS = ['book', 'cli', 'labs', 'solutions', 'testbed', 'tests'];
 const BUILT_MS = 20 * 60_000;
 const SERVED_MS = 60_000;
 const ENDED_MS = 10_000;
@@ -21,18 +23,20 @@ export async function freshCheckout() {
   const env = { ...process.env, CARGO_TARGET_DIR: path.join(TARGET, 'target') };
   const { stdout } = await run('git', ['ls-files', '-z'], { cwd: ROOT, maxBuffer: 1 << 26 });
   const files = stdout.split('\0').filter(Boolean);
-  await removeOthers(root, new Set(files));
+  await fs.rm(path.join(root, '.lab'), { recursive: true, force: true });
+  for (const folder of FOLDERS) await removeOthers(root, folder, new Set(files));
   for (const file of files) await copyIfChanged(path.join(ROOT, file), path.join(root, file));
   await run('cargo', ['build', '--quiet', '--package', 'cli'], { cwd: root, env, timeout: BUILT_MS });
   return { root, env, lab: path.join(env.CARGO_TARGET_DIR, 'debug/lab') };
 }
 
-/** What an earlier test has left: progress, kept copies, files that have moved. */
-async function removeOthers(root, tracked) {
-  const entries = await fs.readdir(root, { recursive: true, withFileTypes: true }).catch(() => []);
-  for (const entry of entries.filter((one) => !one.isDirectory())) {
+/** Kept copies, and what else an earlier test has left. */
+async function removeOthers(root, folder, tracked) {
+  const entries = await fs.readdir(path.join(root, folder), { recursive: true, withFileTypes: true })
+    .catch(() => []);
+  for (const entry of entries) {
     const file = path.join(entry.parentPath ?? entry.path, entry.name);
-    if (!tracked.has(path.relative(root, file))) await fs.rm(file);
+    if (!entry.isDirectory() && !tracked.has(path.relative(root, file))) await fs.rm(file);
   }
 }
 

@@ -216,3 +216,27 @@ fn the_wire_is_cut_by_hand() {
     assert!(table.contains("lost: cable cut"), "{table}");
     assert!(table.contains("again"), "{table}");
 }
+
+#[test]
+fn a_server_that_nobody_asks_costs_little() {
+    /// Processor time in ticks of 10 ms (proc_pid_stat(5)).
+    fn ticks(pid: u32) -> u64 {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields = stat.rsplit_once(") ").unwrap().1;
+        let fields: Vec<&str> = fields.split(' ').collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+    let (server, address) = serve();
+    let page = Page::open(&address, "a");
+    page.stream("POST", "/api/run", &handshake()).wait_for("end");
+    wait_until_nothing_runs(&server);
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid()));
+    let status = status.unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).unwrap();
+    let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(kib < 30 << 10, "{line}");
+    let before = ticks(server.pid());
+    // There is no event to wait for: nothing is what should happen.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(ticks(server.pid()) <= before + 1);
+}

@@ -1,5 +1,7 @@
 //! `lab run`: seven segments, a seed that replays, a story as it happens.
 
+use std::collections::HashMap;
+
 use serde_json::Value;
 
 use crate::support::process::Running;
@@ -255,4 +257,21 @@ fn an_order_that_cannot_be_carried_out_does_no_harm() {
     run.wait_line("not done: no host `nobody` is on the wire");
     run.type_line("");
     run.wait_line("[ernest-laptop: Enter for the client]");
+}
+
+#[test]
+fn a_socket_goes_on_from_the_state_in_which_it_was() {
+    let run = ["run", "accept", "--solution", "--json"];
+    let trace = lab(&run).exits(0).json();
+    let mut last = HashMap::new();
+    for event in trace["events"].as_array().unwrap() {
+        if event["kind"] != "state" {
+            continue;
+        }
+        let socket = ["host", "local", "peer"].map(|key| &event[key]);
+        let (from, to) = (&event["from"], &event["to"]);
+        let was = last.insert(socket, to).unwrap_or(&Value::Null);
+        let anew = was == "CLOSED" && from.is_null();
+        assert!((from == was || anew) && from != to, "{was}: {event}");
+    }
 }

@@ -34,7 +34,7 @@ impl Checkout {
         let _ = fs::remove_dir_all(root.join(".lab"));
         let tracked_files: BTreeSet<PathBuf> =
             tracked.lines().map(|file| root.join(file)).collect();
-        for folder in ["labs", "book"] {
+        for folder in ["book", "cli", "labs", "solutions", "testbed", "tests"] {
             remove_others(&root.join(folder), &tracked_files);
         }
         for file in tracked.lines() {

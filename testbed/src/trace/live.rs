@@ -59,6 +59,11 @@ impl Live {
         self.shown.extend(self.states(event));
     }
 
+    /// Is there an event that is not drawn yet?
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
     /// The lines of the events that have been kept for a moment.
     pub fn due(&mut self, trace: &Trace) -> String {
         let old = |(heard, _): &(Instant, Event)| heard.elapsed() >= MOMENT;

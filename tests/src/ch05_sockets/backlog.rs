@@ -72,7 +72,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     stage.end(server)
 }
 
-/// Fills the queue, is late for it, and knocks at it.
+/// Fills the queue, more than fills it, and knocks at it.
 fn fill(
     stage: &mut Stage,
     server: Role,
@@ -82,6 +82,22 @@ fn fill(
     for _ in 0..backlog {
         clients.connect(stage)?;
     }
+    // A second later the SYN ACK is repeated, and the ACK with it.
+    stage.in_one_go(|stage| overfill(stage, clients, backlog))?;
+    clients.knock(stage)?;
+    // Whoever accepts has been woken, but may not have run yet.
+    stage.idle(server)?;
+    stage.fact("server", stage.net.host(KONGMING)?.tcp_sockets()?);
+    stage.fact("client", stage.net.host(LAPTOP)?.tcp_sockets()?);
+    Ok(())
+}
+
+/// Is late with an ACK, and has another client take the last place.
+fn overfill(
+    stage: &mut Stage,
+    clients: &mut Clients,
+    backlog: usize,
+) -> Result<(), Halt> {
     let hold = stage.net.wire().arm("hold ack from ernest-laptop")?;
     clients.connect(stage)?;
     let late = clients.sockets.len();
@@ -94,13 +110,7 @@ fn fill(
     })?;
     stage.step(KONGMING, "the queue is full")?;
     stage.net.wire().release(&hold)?;
-    stage.step("wire", format!("lets the ACK of client {late} go"))?;
-    clients.knock(stage)?;
-    // Whoever accepts has been woken, but may not have run yet.
-    stage.idle(server)?;
-    stage.fact("server", stage.net.host(KONGMING)?.tcp_sockets()?);
-    stage.fact("client", stage.net.host(LAPTOP)?.tcp_sockets()?);
-    Ok(())
+    stage.step("wire", format!("lets the ACK of client {late} go"))
 }
 
 /// Shows what a verdict does not wait for: the SYN ACK repeated to the one that

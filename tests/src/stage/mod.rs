@@ -213,7 +213,7 @@ impl Stage {
         self.facts.insert(name.to_string(), value);
     }
 
-    /// Gives the person at the wire, if there is one, [`PAUSE`] before what
+    /// Gives the person at the wire, if there is one, 2 s before what
     /// comes next. Steps, starts and input pause by themselves. The pause does
     /// not count as waiting.
     pub fn pause(&self) {
@@ -221,6 +221,18 @@ impl Stage {
         self.pauses.set(self.pauses.get() - pause);
         self.deadline.set(self.deadline.get() + pause);
         std::thread::sleep(pause);
+    }
+
+    /// Plays a part without pauses: one in which the kernel's timers would have
+    /// their say meanwhile.
+    pub fn in_one_go<T>(
+        &mut self,
+        play: impl FnOnce(&mut Stage) -> Result<T, Halt>,
+    ) -> Result<T, Halt> {
+        let pauses = self.pauses.take();
+        let done = play(self);
+        self.pauses.set(pauses);
+        done
     }
 
     /// Input mostly follows the step that tells of it: one pause for both.
