@@ -42,6 +42,7 @@ function told(verdict, word) {
   const took = verdict.verdict === 'not_started' ? '' : ` ${millis} ms, seed ${seed}`;
   return [
     el('p', {}, el('strong', { class: 'live-word' }, word), took),
+    verdict.verdict === 'not_started' ? el('p', {}, 'The file is still the stub.') : null,
     checks.length > 0 ? el('ul', { class: 'live-checks' }, checks.map(check)) : null,
     cause ? el('p', {}, 'Cause: ', el('strong', {}, cause)) : null,
     means ? el('p', {}, prose(means)) : null,

@@ -2,7 +2,7 @@
 // otherwise.
 
 import { brokeOff, messages, Trouble, send } from './api.js';
-import { el } from './dom.js';
+import { el, prose } from './dom.js';
 import { wireConsole } from './wire.js';
 
 const MOST_LINES = 500;
@@ -102,14 +102,23 @@ function figureBox() {
 }
 
 /** How it ended, and where it differs from what the page says. */
-function outcome({ exits, missed, differs }) {
+function outcome({ exits, missed, differs, void: losses = [] }) {
   const ends = exits.map(({ program, how }) => `${program}: ${how}`).join('; ');
-  const difference = ({ said, now, why }) => el('li', {}, 'Your run: ', el('strong', {}, now),
-    '. Recorded: ', el('strong', {}, said), '.', why ? ` Why: ${why}.` : null);
   return [
-    missed ? el('p', {}, `✗ Waited in vain: ${missed}`) : null,
+    missed ? el('p', {}, '✗ It stopped early: ', prose(missed)) : null,
+    losses.length > 0 ? el('p', {}, '✗ The network lost frames by itself. This run says '
+      + `nothing, run it once more: ${losses.join('; ')}`) : null,
     ends ? el('p', {}, `The programs ended so: ${ends}.`) : null,
     differs.length > 0 ? el('p', {}, 'The recorded run on this page went otherwise:') : null,
-    differs.length > 0 ? el('ul', {}, differs.map(difference)) : null,
+    differs.length > 0 ? el('ul', { class: 'live-differs' }, differs.map(difference)) : null,
   ].filter(Boolean);
+}
+
+/** Both sides begin with what is compared: `segments to close: 3`. */
+function difference({ said, now, why }) {
+  const [what] = /^[^:]*: /.exec(said) ?? [''];
+  const both = now.startsWith(what);
+  const value = (text) => el('strong', {}, (both ? text.slice(what.length) : text) || 'none');
+  return el('li', {}, both ? what : null, 'your run: ', value(now), ', recorded: ', value(said),
+    why ? `, because: ${why}` : null);
 }
