@@ -54,6 +54,10 @@ pub struct Run {
     /// Show these system calls, like `connect,close`, as the programs enter them
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     calls: Vec<String>,
+    /// Show every system call of the programs with its arguments and its
+    /// result, those that only prepare a program left out
+    #[arg(long, conflicts_with = "calls", long_help = SYSCALLS_HELP)]
+    syscalls: bool,
     /// Write the frames to a file that Wireshark reads
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -130,12 +134,15 @@ impl Run {
         if told {
             self.announce(&lab, &subject, &request);
         }
-        let mut live = Live::new(self.follow, !self.calls.is_empty());
+        let mut live = Live::new(self.follow, self.shows_calls());
         let performance = perform(&request, |blank, event| {
             if told {
                 live.hear(blank, event);
             }
         })?;
+        if told {
+            live.finish(&performance.trace);
+        }
         self.show(&lab, &performance, &mut live)
     }
 
@@ -197,10 +204,15 @@ impl Run {
             values: self.args.clone(),
             rules: self.rule.clone(),
             calls: self.calls.clone(),
+            syscalls: self.syscalls,
             story: true,
             live: true,
             ..Request::default()
         })
+    }
+
+    fn shows_calls(&self) -> bool {
+        self.syscalls || !self.calls.is_empty()
     }
 
     fn announce(&self, lab: &Lab, subject: &Subject, request: &Request) {
@@ -245,14 +257,14 @@ impl Run {
         } else if self.text {
             print!(
                 "{}",
-                match self.calls.is_empty() {
-                    true => trace.to_text(),
-                    false => trace.to_text_with_calls(),
+                match self.shows_calls() {
+                    true => trace.to_text_with_calls(),
+                    false => trace.to_text(),
                 }
             );
         } else {
             if !live.follow {
-                println!("\n{}", story(trace, !self.calls.is_empty()));
+                println!("\n{}", story(trace, self.shows_calls()));
             }
             ends(performance);
             if let Some(path) = &self.pcap {
@@ -302,6 +314,18 @@ fn ends(performance: &Performance) {
     }
 }
 
+const SYSCALLS_HELP: &str = "\
+    Show every system call of the programs and of all that they start, with its \
+    arguments and its result, decoded: `connect(3, 192.168.1.109:80) = 0`. One \
+    that waits is shown where it begins, `accept4(3) …`, and again where it \
+    returns, `… accept4 = 4, 192.168.1.108:51882`. What the loader and the \
+    runtime do to prepare a program is left out here; in --json it is marked \
+    `startup`.\n\n\
+    In --json a call is two events: `call` with its `text`, and `return` with \
+    `entered_ns` (the call's `t_ns`), `result` (of an error the negative errno) \
+    and `text`. Of each program the first 10,000 calls are kept.\n\n\
+    The programs run slower, by some microseconds a call, and do the same.";
+
 /// What is shown while the run goes on.
 struct Live {
     follow: bool,
@@ -312,6 +336,13 @@ struct Live {
 impl Live {
     fn new(follow: bool, calls: bool) -> Live {
         Live { follow, calls, painter: None }
+    }
+
+    /// The calls that have not returned.
+    fn finish(&mut self, trace: &Trace) {
+        if let Some(painter) = &mut self.painter {
+            print!("{}", painter.finish(trace));
+        }
     }
 
     fn hear(&mut self, blank: &Trace, event: &Event) {

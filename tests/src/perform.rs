@@ -59,6 +59,9 @@ pub struct Request {
     /// System calls of its programs that are to be in the trace.
     #[serde(default)]
     pub calls: Vec<String>,
+    /// Whether every system call of its programs is to be in the trace.
+    #[serde(default)]
+    pub syscalls: bool,
     /// Whether there is time for the kernel's timers; see [`Stage::story`].
     pub story: bool,
     /// Whether events are to be reported as they happen.
@@ -267,7 +270,10 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
     let label =
         if request.lab.is_empty() { "shell" } else { request.lab.as_str() };
     let door = if request.live { Some(Door::build(label)?) } else { None };
-    testbed::enter()?;
+    match request.syscalls {
+        true => testbed::enter_with_tracer()?,
+        false => testbed::enter()?,
+    }
     end_when_nobody_waits();
     if request.lab.is_empty() {
         let net = network(request).up()?;

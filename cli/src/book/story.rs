@@ -201,13 +201,14 @@ fn item(
             (line.line.clone(), Kind::Output { error, program })
         }
         What::Step { text } => (text.clone(), Kind::Step),
+        What::Call(call) if call.startup => return None,
         What::Call(call) => (said_of(call), Kind::Call),
         What::State(change)
             if change.peer.port() == 0 && change.from.is_none() =>
         {
             (change.to.name().to_string(), Kind::Listens)
         }
-        What::State(_) => return None,
+        What::State(_) | What::Return(_) => return None,
     };
     Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
 }
@@ -224,9 +225,13 @@ fn said_of(call: &CallEvent) -> String {
         false => String::new(),
     };
     let name = &call.name;
+    let said = match &call.text {
+        Some(text) => text.clone(),
+        None => format!("{name}({argument})"),
+    };
     match call.thread {
-        1 => format!("{name}({argument})"),
-        thread => format!("{name}({argument}) in thread {thread}"),
+        1 => said,
+        thread => format!("{said} in thread {thread}"),
     }
 }
 
