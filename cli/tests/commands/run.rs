@@ -166,3 +166,52 @@ fn the_wire_obeys_the_rules_of_the_command_line() {
         assert_eq!(frame["summary"].as_str().unwrap()[..7], *"SYN ACK");
     }
 }
+
+#[test]
+fn system_calls_are_shown_with_their_results() {
+    let run = ["run", "byteorder", "--solution", "--syscalls", "--text"];
+    let text = lab(&run).exits(0).stdout;
+    let calls: Vec<&str> =
+        text.lines().filter(|line| line.contains(": ")).collect();
+    for part in
+        ["socket(AF_INET, SOCK_STREAM", "connect(3, ", "bind(3, ", "listen(3, "]
+    {
+        let shown = |line: &&str| line.contains(part) && line.contains(") = ");
+        assert!(calls.iter().any(|line| shown(&line)), "no {part}:\n{text}");
+    }
+    for hidden in ["ld.so", "mmap(", "sigaltstack"] {
+        assert!(!text.contains(hidden), "{hidden}:\n{text}");
+    }
+    let plain = lab(&["run", "byteorder", "--solution", "--text"]).exits(0);
+    assert!(!plain.stdout.contains("connect("), "{plain}");
+    let both = ["run", "byteorder", "--syscalls", "--calls", "connect"];
+    lab(&both).exits(2).says(&["cannot be used with"]);
+}
+
+#[test]
+fn a_call_that_waits_is_an_interval() {
+    let run = ["run", "handshake", "--solution", "--syscalls"];
+    let followed = lab(&[&run[..], &["--follow"]].concat()).exits(0).stdout;
+    let place = |part: &str| {
+        let place = followed.find(part);
+        place.unwrap_or_else(|| panic!("no {part}:\n{followed}"))
+    };
+    assert!(place(": accept") < place("SYN seq 0"), "{followed}");
+    assert!(place("SYN seq 0") < place("… accept"), "{followed}");
+
+    let trace = lab(&[&run[..], &["--json"]].concat()).exits(0).json();
+    let events = trace["events"].as_array().unwrap();
+    let accept = |kind: &str| -> Vec<&Value> {
+        let of_accept = events.iter().filter(|event| {
+            let name = event["name"].as_str().unwrap_or_default();
+            event["kind"] == kind && name.starts_with("accept")
+        });
+        of_accept.collect()
+    };
+    let (calls, returns) = (accept("call"), accept("return"));
+    assert_eq!((calls.len(), returns.len()), (1, 1), "{calls:?} {returns:?}");
+    assert_eq!(calls[0]["t_ns"], returns[0]["entered_ns"]);
+    assert_eq!(returns[0]["result"], 4);
+    let text = returns[0]["text"].as_str().unwrap();
+    assert!(text.starts_with("= 4, 192.168.1.108:"), "{text}");
+}

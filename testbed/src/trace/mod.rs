@@ -182,6 +182,28 @@ fn is_false(value: &bool) -> bool {
     !value
 }
 
+/// A system call of a traced program, from its entry to its return.
+#[derive(Clone, Copy, Debug)]
+pub struct TracedCall<'a> {
+    /// When and where it was entered.
+    pub event: &'a Event,
+    /// What was called.
+    pub call: &'a CallEvent,
+    /// When it returned, and what; `None`: it has not.
+    pub returned: Option<(&'a Event, &'a ReturnEvent)>,
+}
+
+impl TracedCall<'_> {
+    /// The whole of it on a line: `connect(3, 192.0.2.1:80) = 0`.
+    pub fn text(&self) -> String {
+        let text = self.call.text.as_deref().unwrap_or(&self.call.name);
+        match self.returned {
+            Some((_, returned)) => format!("{text} {}", returned.text),
+            None => text.to_string(),
+        }
+    }
+}
+
 /// A line that a program printed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Line {
@@ -241,28 +263,26 @@ impl Trace {
         })
     }
 
-    /// The calls of traced programs, each with its return, if it has returned,
-    /// and when. Those that only prepare a program are left out.
-    pub fn traced_calls(
-        &self,
-    ) -> Vec<(&Event, &CallEvent, Option<(&Event, &ReturnEvent)>)> {
+    /// The calls of traced programs, each with its return. Those that only
+    /// prepare a program are left out.
+    pub fn traced_calls(&self) -> Vec<TracedCall<'_>> {
         let mut calls = Vec::new();
         let mut under_way = BTreeMap::new();
         for event in &self.events {
             match &event.what {
                 What::Call(call) if call.text.is_some() => {
                     under_way.insert(call.tid, calls.len());
-                    calls.push((event, call, None));
+                    calls.push(TracedCall { event, call, returned: None });
                 }
                 What::Return(returned) => {
                     if let Some(at) = under_way.remove(&returned.tid) {
-                        calls[at].2 = Some((event, returned));
+                        calls[at].returned = Some((event, returned));
                     }
                 }
                 _ => {}
             }
         }
-        calls.retain(|(_, call, _)| !call.startup);
+        calls.retain(|traced| !traced.call.startup);
         calls
     }
 

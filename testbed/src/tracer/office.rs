@@ -50,7 +50,7 @@ fn serve(orders: &UnixStream) {
         if let Ok(0) = sys::fork() {
             ptrace::expect_children(true);
             sys::set_name(c"tracer");
-            process::trace(channel.into(), tell.into());
+            process::trace(channel, tell);
             sys::exit_now(0)
         }
         // Without a tracer the child finds its channel closed.

@@ -44,15 +44,7 @@ fn ends_well(program: &mut Program) {
 
 /// A program's own calls as one line each: `write(1, "x", 1) = 1`.
 fn told(trace: &Trace) -> Vec<String> {
-    let calls = trace.traced_calls();
-    let calls = calls.iter().map(|(_, call, returned)| {
-        let text = call.text.as_deref().unwrap();
-        match returned {
-            Some((_, returned)) => format!("{text} {}", returned.text),
-            None => text.to_string(),
-        }
-    });
-    calls.collect()
+    trace.traced_calls().iter().map(|call| call.text()).collect()
 }
 
 #[track_caller]
@@ -148,12 +140,10 @@ fn a_connection_is_told_from_both_sides(backend: Backend) -> Done {
         "{text}"
     );
     // The call that waited has the frames of the connection in between.
-    let accepted = trace.traced_calls().into_iter().find_map(
-        |(entered, call, returned)| {
-            let returned = returned.filter(|_| call.name == "accept4")?;
-            Some((entered.t_ns, returned.0.t_ns))
-        },
-    );
+    let calls = trace.traced_calls();
+    let accepted = calls.iter().find(|one| one.call.name == "accept4");
+    let accepted =
+        accepted.and_then(|one| Some((one.event.t_ns, one.returned?.0.t_ns)));
     let (from, to) = accepted.ok_or("accept4 returned")?;
     let syn = trace.select("syn")?;
     let syn = syn.frames().next().ok_or("there was a SYN")?.0.t_ns;
@@ -181,9 +171,8 @@ fn children_are_traced_and_threads_numbered(backend: Backend) -> Done {
     let trace = lan.net.trace()?;
     let calls = trace.traced_calls();
     let by = |name: &str| -> Vec<u32> {
-        let calls = calls.iter().filter(|(_, call, _)| call.name == name);
-        let mut threads: Vec<u32> =
-            calls.map(|(_, call, _)| call.thread).collect();
+        let calls = calls.iter().filter(|one| one.call.name == name);
+        let mut threads: Vec<u32> = calls.map(|one| one.call.thread).collect();
         threads.sort();
         threads
     };
