@@ -82,6 +82,8 @@ struct Thread {
     startup: Startup,
     stopped: bool,
     call: Option<Pending>,
+    /// A look at a descriptor, told once it is clear whose it is.
+    looked: Vec<Message>,
 }
 
 /// A call that has not returned.
@@ -100,6 +102,7 @@ impl Tracer {
         let mut signal = 0;
         match change {
             Change::Gone => {
+                self.tell_the_look(tid, false);
                 self.threads.remove(&tid);
                 return;
             }
@@ -121,7 +124,13 @@ impl Tracer {
     fn adopt(&mut self, tid: i32, startup: Startup) {
         self.numbered += 1;
         let number = self.numbered;
-        let thread = Thread { number, startup, stopped: false, call: None };
+        let thread = Thread {
+            number,
+            startup,
+            stopped: false,
+            call: None,
+            looked: Vec::new(),
+        };
         self.threads.insert(tid, thread);
     }
 
@@ -186,6 +195,7 @@ impl Tracer {
         args: [u64; 6],
     ) {
         let memory = Memory(tid);
+        self.tell_the_look(tid, name == "close");
         let Some(thread) = self.threads.get_mut(&tid) else { return };
         let startup =
             thread.startup.has(&name, ip, &args, memory, &mut self.private);
@@ -206,9 +216,32 @@ impl Tracer {
         let text = Some(decode::entry(&name, &args, memory));
         let (program, thread) = (String::new(), number);
         let tid = tid as u32;
+        let looks = name == "fcntl" && args[1] as i32 == libc::F_GETFD;
         let call =
             CallEvent { program, thread, tid, name, args, text, startup };
-        self.say(&Message::Entered { at, call });
+        let message = Message::Entered { at, call };
+        match self.threads.get_mut(&(tid as i32)) {
+            Some(thread) if looks => thread.looked.push(message),
+            _ => self.say(&message),
+        }
+    }
+
+    /// Rust's standard library, where debug assertions are on, looks whether a
+    /// descriptor is open before it closes it: that is not the program's call.
+    fn tell_the_look(&mut self, tid: i32, closes: bool) {
+        let Some(thread) = self.threads.get_mut(&tid) else { return };
+        for mut message in std::mem::take(&mut thread.looked) {
+            if let Message::Entered {
+                call: CallEvent { startup, .. }, ..
+            }
+            | Message::Returned {
+                call: ReturnEvent { startup, .. }, ..
+            } = &mut message
+            {
+                *startup |= closes;
+            }
+            self.say(&message);
+        }
     }
 
     fn returned(&mut self, tid: i32, at: u64, result: i64) {
@@ -242,7 +275,13 @@ impl Tracer {
             text,
             startup,
         };
-        self.say(&Message::Returned { at, call });
+        let message = Message::Returned { at, call };
+        match self.threads.get_mut(&tid) {
+            Some(thread) if !thread.looked.is_empty() => {
+                thread.looked.push(message);
+            }
+            _ => self.say(&message),
+        }
     }
 
     fn tell_the_count(&mut self) {

@@ -10,7 +10,8 @@
 //!
 //! Later too the libraries look after themselves: memory that nobody shares,
 //! alternate stacks, and all signals blocked, the library's own two among them,
-//! while a thread or process is made.
+//! while a thread or process is made. (Of one more the tracer itself knows: see
+//! `tell_the_look`.)
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -135,6 +135,7 @@ fn a_connection_is_told_from_both_sides(backend: Backend) -> Done {
         &["recvfrom(4) = 5 bytes \"hello\"", "recvfrom(4) = 0"],
     );
     let text = told(&trace).join("\n");
+    assert!(!text.contains("F_GETFD"), "the library's own look:\n{text}");
     assert!(
         text.contains("accept4(3, SOCK_CLOEXEC) = 4, 192.168.1.108:"),
         "{text}"

@@ -81,11 +81,12 @@ pub fn rows(items: &[Item]) -> Vec<Row<'_>> {
                     .peek()
                     .is_some_and(|(_, other, back)| other == at && *back);
                 let waits = returned_ns.is_some_and(|t| t - t_ns > PAUSE_NS);
-                if at_once && !waits {
+                let waits = waits || !at_once;
+                if !waits {
                     next.next();
                     before = *returned_ns;
                 }
-                Row::Calls(item, !(at_once && !waits))
+                Row::Calls(item, waits)
             }
             (Kind::Fold { until_ns }, _) => {
                 before = Some(*until_ns);
