@@ -7,6 +7,8 @@ use nix::unistd::Pid;
 
 /// The longest path that is told.
 const LONGEST_TEXT: usize = 256;
+/// The most that is read at a time, whatever length a program tells.
+const MOST: usize = 4096;
 /// A read beyond a page's end fails as a whole if the next is not there.
 const PAGE: usize = 4096;
 
@@ -21,6 +23,7 @@ impl Memory {
         if address == 0 {
             return None;
         }
+        let length = length.min(MOST);
         let mut bytes = vec![0; length];
         let mut have = 0;
         while have < length {
@@ -56,7 +59,7 @@ impl Memory {
 
     /// `count` words.
     pub(super) fn words(self, address: u64, count: usize) -> Option<Vec<u64>> {
-        let bytes = self.bytes(address, count * 8)?;
+        let bytes = self.bytes(address, count.saturating_mul(8))?;
         let words = bytes.chunks_exact(8);
         let word =
             |bytes: &[u8]| Some(u64::from_ne_bytes(bytes.try_into().ok()?));

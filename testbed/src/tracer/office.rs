@@ -4,6 +4,7 @@
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
+use std::panic::catch_unwind;
 
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg,
@@ -20,8 +21,8 @@ pub(super) fn open() -> Result<UnixStream> {
         0 => {
             ptrace::close_all_but(&theirs);
             sys::set_name(c"tracers");
-            serve(&theirs);
-            sys::exit_now(0)
+            let served = catch_unwind(|| serve(&theirs));
+            sys::exit_now(i32::from(served.is_err()))
         }
         _ => Ok(ours),
     }
@@ -50,8 +51,9 @@ fn serve(orders: &UnixStream) {
         if let Ok(0) = sys::fork() {
             ptrace::expect_children(true);
             sys::set_name(c"tracer");
-            process::trace(channel, tell);
-            sys::exit_now(0)
+            // What unwinds must not go on as the run.
+            let traced = catch_unwind(|| process::trace(channel, tell));
+            sys::exit_now(i32::from(traced.is_err()))
         }
         // Without a tracer the child finds its channel closed.
     }

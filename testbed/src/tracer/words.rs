@@ -63,6 +63,7 @@ pub(super) fn bits(value: u64, names: &[(i64, &str)]) -> String {
 
 /// `O_RDWR|O_CREAT`: the lowest two bits are a number (open(2)).
 pub(super) fn open_flags(value: u64) -> String {
+    let value = value & 0xffff_ffff;
     let mode = one((value & 3) as i64, MODES);
     match value & !3 & !LARGE_FILE {
         0 => mode,
@@ -72,6 +73,7 @@ pub(super) fn open_flags(value: u64) -> String {
 
 /// `SOCK_STREAM|SOCK_CLOEXEC` (socket(2)).
 pub(super) fn socket_type(value: u64) -> String {
+    let value = value & 0xffff_ffff;
     let kind = one((value & 0xf) as i64, SOCKETS);
     match value & !0xf {
         0 => kind,
