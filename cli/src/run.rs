@@ -25,13 +25,6 @@ use crate::style;
 /// The exit status of a run that says nothing about the program.
 const VOID: u8 = 3;
 
-/// The calls that a page shows, if it shows any.
-const CALLS: &[&str] = &[
-    "socket", "bind", "listen", "accept4", "connect", "recvfrom", "recvmsg",
-    "sendto", "sendmsg", "shutdown", "close", "clone", "clone3", "execve",
-    "wait4", "semop", "futex",
-];
-
 /// Arguments of `lab run`.
 #[derive(Args)]
 #[command(after_help = "Exit status: 0 the run went as it should; 1 it did \
@@ -64,6 +57,10 @@ pub struct Run {
     /// Show these system calls, like `connect,close`, as the programs enter them
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     calls: Vec<String>,
+    /// Show every system call of the programs with its arguments and its
+    /// result, those that only prepare a program left out
+    #[arg(long, conflicts_with = "calls", long_help = SYSCALLS_HELP)]
+    syscalls: bool,
     /// Write the frames to a file that Wireshark reads
     #[arg(long, value_name = "FILE")]
     pcap: Option<PathBuf>,
@@ -173,10 +170,8 @@ impl Run {
             take: wish.take,
             seed: wish.seed,
             rule: wish.rules,
-            calls: match wish.syscalls {
-                true => CALLS.iter().map(ToString::to_string).collect(),
-                false => Vec::new(),
-            },
+            calls: Vec::new(),
+            syscalls: wish.syscalls,
             pcap: None,
             json: false,
             text: false,
@@ -233,6 +228,7 @@ impl Run {
             values: self.args.clone(),
             rules: self.rule.clone(),
             calls: self.calls.clone(),
+            syscalls: self.syscalls,
             story: true,
             live: true,
             console: self.console,
@@ -264,6 +260,10 @@ impl Run {
                 );
             }
         }
+    }
+
+    fn shows_calls(&self) -> bool {
+        self.syscalls || !self.calls.is_empty()
     }
 
     fn announce(&self, lab: &Lab, subject: &Subject, request: &Request) {
@@ -307,14 +307,14 @@ impl Run {
         } else if self.text {
             print!(
                 "{}",
-                match self.calls.is_empty() {
-                    true => trace.to_text(),
-                    false => trace.to_text_with_calls(),
+                match self.shows_calls() {
+                    true => trace.to_text_with_calls(),
+                    false => trace.to_text(),
                 }
             );
         } else {
             if !self.follows() {
-                println!("\n{}", story(trace, !self.calls.is_empty()));
+                println!("\n{}", story(trace, self.shows_calls()));
             }
             ends(performance);
             if let Some(path) = &self.pcap {
@@ -363,6 +363,18 @@ fn ends(performance: &Performance) {
         println!("{} the scenario {missed}", style::bad("stopped:"));
     }
 }
+
+const SYSCALLS_HELP: &str = "\
+    Show every system call of the programs and of all that they start, with its \
+    arguments and its result, decoded: `connect(3, 192.168.1.109:80) = 0`. One \
+    that waits is shown where it begins, `accept4(3) …`, and again where it \
+    returns, `… accept4 = 4, 192.168.1.108:51882`. What the loader and the \
+    runtime do to prepare a program is left out here; in --json it is marked \
+    `startup`.\n\n\
+    In --json a call is two events: `call` with its `text`, and `return` with \
+    `entered_ns` (the call's `t_ns`), `result` (of an error the negative errno) \
+    and `text`. Of each program the first 10,000 calls are kept.\n\n\
+    The programs run slower, by some microseconds a call, and do the same.";
 
 fn rule_help() -> String {
     let mut help = String::from(

@@ -38,6 +38,9 @@ pub fn explain(call: &str, error: &io::Error) -> Option<Diagnosis> {
     if call.starts_with("seccomp") {
         return seccomp(errno);
     }
+    if call.starts_with("ptrace") {
+        return ptrace(errno);
+    }
     // AppArmor lets a user namespace be made and takes away what it is good
     // for: the first that then fails is the write of its maps.
     let calls = ["unshare", "mount", "setns", "clone", "write /proc/self/"];
@@ -187,6 +190,45 @@ fn seccomp(errno: i32) -> Option<Diagnosis> {
             "start the container with --security-opt seccomp=unconfined, or \
              work outside it",
         ),
+        _ => return None,
+    };
+    Some(Diagnosis { cause: cause.into(), cure: cure.into() })
+}
+
+/// A tracer is refused; the programs are its own user's, and the tracer has
+/// CAP_SYS_PTRACE over them, so that Yama's scopes 1 and 2 let it.
+fn ptrace(errno: i32) -> Option<Diagnosis> {
+    let (cause, cure) = match errno {
+        libc::EIO | libc::ENOSYS | libc::EINVAL => (
+            "this kernel does not tell a tracer what a call is given \
+             (PTRACE_GET_SYSCALL_INFO): it is older than Linux 5.3, or not \
+             Linux",
+            "boot Linux 5.3 or later",
+        ),
+        libc::EPERM | libc::EACCES => {
+            match number("kernel/yama/ptrace_scope") {
+                3 => (
+                    "kernel.yama.ptrace_scope is 3: nobody may trace, until the \
+                 next boot",
+                    "boot with kernel.yama.ptrace_scope at 2 or less",
+                ),
+                _ if status_field("TracerPid:")
+                    .is_some_and(|pid| pid != "0") =>
+                {
+                    (
+                        "a debugger or strace traces this run already, and a process \
+                 can have one tracer only",
+                        "run it without the debugger",
+                    )
+                }
+                _ => (
+                    "a seccomp filter or a security module refuses ptrace, as \
+                 container runtimes set",
+                    "start the container with --security-opt seccomp=unconfined \
+                 --cap-add SYS_PTRACE, or work outside it",
+                ),
+            }
+        }
         _ => return None,
     };
     Some(Diagnosis { cause: cause.into(), cure: cure.into() })

@@ -11,6 +11,7 @@ use crate::error::{Call, Result};
 use crate::program::Process;
 use crate::room::{Place, Room};
 use crate::sys;
+use crate::tracer::Lead;
 
 /// How much memory a program may map.
 const MOST_MEMORY: u64 = 2 << 30;
@@ -28,6 +29,7 @@ pub struct Launch {
     privileged: bool,
     watched: Vec<String>,
     held: Vec<String>,
+    traced: bool,
     most_files: Option<u64>,
 }
 
@@ -50,6 +52,7 @@ impl Launch {
             privileged: false,
             watched: Vec::new(),
             held: Vec::new(),
+            traced: false,
             most_files: None,
         }
     }
@@ -106,6 +109,34 @@ impl Launch {
         self
     }
 
+    /// Traces every system call of the program and of all that it starts: the
+    /// trace has each as [`What::Call`] when it is entered and as
+    /// [`What::Return`] when it returns, decoded. Ones that prepare the program
+    /// (the loader's, the C library's, those of Rust's runtime) are marked. The
+    /// kernel stops each call twice until the tracer has looked at it.
+    ///
+    /// The program behaves as if nobody traced it: its parent gets its end and
+    /// its stops, signals reach it unchanged, and /proc as this crate reads it
+    /// tells the states that it would have. Its TracerPid is not 0, and it
+    /// cannot be traced a second time.
+    ///
+    /// # Errors
+    ///
+    /// When the program is started: the run has no tracer
+    /// ([`crate::enter_with_tracer`]), or the kernel refuses ptrace(2).
+    ///
+    /// [`What::Call`]: crate::trace::What::Call
+    /// [`What::Return`]: crate::trace::What::Return
+    pub fn trace(mut self) -> Launch {
+        self.traced = true;
+        self
+    }
+
+    /// Is every call to be traced?
+    pub(crate) fn is_traced(&self) -> bool {
+        self.traced
+    }
+
     /// The name that the scenario gave it.
     pub(crate) fn name(&self) -> &str {
         &self.name
@@ -130,11 +161,12 @@ impl Launch {
     pub(crate) fn spawn(
         &self,
         room: &Room,
+        lead: Option<Lead>,
         filter: Option<Filter>,
     ) -> Result<Process> {
         let closed = !self.privileged;
         let Place { namespace, directory } = room.enter(&self.path, closed)?;
-        let mut command = self.command(filter);
+        let mut command = self.command(lead, filter);
         match directory {
             Some(scratch) => {
                 command.env("TMPDIR", &scratch).current_dir(scratch)
@@ -147,7 +179,7 @@ impl Launch {
         Ok(Process::new(child, namespace))
     }
 
-    fn command(&self, filter: Option<Filter>) -> Command {
+    fn command(&self, lead: Option<Lead>, filter: Option<Filter>) -> Command {
         let mut command = Command::new(&self.path);
         command
             .args(&self.arguments)
@@ -174,6 +206,8 @@ impl Launch {
             if !privileged {
                 sys::drop_capabilities()?;
             }
+            // Before the filter: it would watch this too.
+            lead.as_ref().map_or(Ok(()), Lead::apply)?;
             // Late: what comes before is not the program's. Whoever has no
             // capability may set a filter once it can gain none by execve.
             filter.as_ref().map_or(Ok(()), Filter::apply)?;

@@ -28,7 +28,7 @@
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `processes`,
+//! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `tracer`, `processes`,
 //! `descriptors`, `autopsy`, `ipc`, `room`, `program`, `launch`, `host`,
 //! `interfaces`, `network`, `running`, `internet`, `door`.
 
@@ -60,6 +60,7 @@ mod sockets;
 mod sys;
 mod threads;
 pub mod trace;
+mod tracer;
 mod wire;
 
 pub use autopsy::{Autopsy, Finding, SystemCall};
@@ -67,7 +68,7 @@ pub use calls::{Call, Calls};
 pub use descriptors::{Descriptor, DescriptorKind};
 pub use diagnosis::{Diagnosis, explain};
 pub use draw::Draw;
-pub use enter::enter;
+pub use enter::{enter, enter_with_tracer};
 pub use error::{Error, Result};
 pub use host::{Acting, Host};
 pub use ipc::{IpcKind, IpcObject};

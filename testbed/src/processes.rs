@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Call, Result};
+use crate::tracer;
 
 /// A process of a program, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -167,10 +168,12 @@ impl Stat {
         let (pid, name) = head.split_once('(')?;
         let fields: Vec<&str> = tail.split_whitespace().collect();
         let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let pid = pid.trim().parse().ok()?;
+        let state = fields.first()?.chars().next()?;
         Some(Stat {
-            pid: pid.trim().parse().ok()?,
+            pid,
             name: name.to_string(),
-            state: fields.first()?.chars().next()?,
+            state: tracer::untraced_state(pid, state),
             parent: number(1)? as i32,
             session: number(3)? as i32,
             ticks: number(11)? + number(12)?,

@@ -102,6 +102,13 @@ impl Recorder {
         self.push(host, What::Output(line));
     }
 
+    /// Adds what has happened a moment ago, in another process.
+    pub(crate) fn at(&self, t_ns: u64, host: &str, what: What) {
+        let mut log = self.log();
+        log.events.push(Event { t_ns, host: host.to_string(), what });
+        self.shared.changed.notify_all();
+    }
+
     /// Adds a call; its time.
     pub(crate) fn call(&self, host: &str, call: CallEvent) -> u64 {
         self.push(host, What::Call(call))
@@ -114,7 +121,7 @@ impl Recorder {
     fn push(&self, host: &str, what: What) -> u64 {
         let mut log = self.log();
         // Read under the lock: the list is in the order of its times, but for
-        // frames, which carry the time of their arrival.
+        // frames, which carry the time of their arrival, and traced calls.
         let t_ns = self.now();
         log.events.push(Event { t_ns, host: host.to_string(), what });
         self.shared.changed.notify_all();

@@ -183,13 +183,21 @@ impl Testbed {
     /// Everything that has happened so far.
     pub fn trace(&self) -> Result<Trace> {
         self.wire.sample()?;
+        self.hosts.iter().for_each(Host::settle);
         let mut events = self.recorder.log().events.clone();
         // A frame is written down once it is delivered, with the time at which
         // it came; what changed meanwhile stands before it in the list.
         events.sort_by_key(|event| event.t_ns);
         let not_kept = self.recorder.log().not_kept;
         let losses = self.losses()?;
-        Ok(Trace { events, losses, not_kept, ..self.blank_trace() })
+        let calls_not_kept = self.hosts.iter().map(Host::calls_not_kept).sum();
+        Ok(Trace {
+            events,
+            losses,
+            not_kept,
+            calls_not_kept,
+            ..self.blank_trace()
+        })
     }
 
     /// The trace before anything has happened: what the world is.
@@ -211,6 +219,7 @@ impl Testbed {
             events: Vec::new(),
             losses: Vec::new(),
             not_kept: 0,
+            calls_not_kept: 0,
         }
     }
 

@@ -8,6 +8,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use crate::error::{Call, Result};
+use crate::tracer;
 
 /// The number of the process behind a process descriptor, as /proc counts,
 /// which may be another's than our own namespace's; `None`: it has ended.
@@ -48,9 +49,11 @@ fn threads(process: &Path) -> impl Iterator<Item = char> {
 fn stat(process: &Path) -> Option<(char, i32)> {
     let stat = fs::read_to_string(process.join("stat")).ok()?;
     // The name before them may have spaces and parentheses in it.
+    let (number, _) = stat.split_once(' ')?;
     let (_, fields) = stat.rsplit_once(')')?;
     let mut fields = fields.split_whitespace();
     let state = fields.next()?.chars().next()?;
+    let state = tracer::untraced_state(number.parse().ok()?, state);
     Some((state, fields.nth(2)?.parse().ok()?))
 }
 

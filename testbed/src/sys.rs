@@ -2,6 +2,7 @@
 
 mod capabilities;
 mod devices;
+pub(crate) mod ptrace;
 pub(crate) mod seccomp;
 
 use std::io;

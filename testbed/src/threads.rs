@@ -6,6 +6,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Call, Result};
+use crate::tracer;
 
 /// A thread of a program, at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,12 +40,13 @@ pub(crate) fn of_process(pid: u32) -> Result<Vec<ThreadInfo>> {
 
 /// `None`: it has ended meanwhile.
 fn of_task(task: &Path) -> Option<ThreadInfo> {
-    let tid = task.file_name()?.to_str()?.parse().ok()?;
+    let tid: u32 = task.file_name()?.to_str()?.parse().ok()?;
     let stat = fs::read_to_string(task.join("stat")).ok()?;
     // The name may have spaces and parentheses in it.
     let (name, fields) = stat.rsplit_once(')')?;
     let (_, name) = name.split_once('(')?;
     let state = fields.trim_start().chars().next()?;
+    let state = tracer::untraced_state(tid as i32, state);
     Some(ThreadInfo { tid, name: name.to_string(), state })
 }
 

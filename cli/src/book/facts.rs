@@ -15,7 +15,7 @@
 //! lines PROGRAM, line N PROGRAM                   what was printed (-1: at last)
 //! said PROGRAM TEXT                               how many lines contain TEXT
 //! steps TEXT                                      how many steps contain TEXT
-//! calls NAME [PROGRAM]                            how many watched calls
+//! calls NAME [PROGRAM]                            how many watched, or traced, calls
 //! exit PROGRAM                                    how it ended
 //! missed                                          what was waited for in vain
 //! drawn NAME                                      what the scenario put down
@@ -33,7 +33,7 @@ use std::fmt;
 
 use anyhow::{Context, bail, ensure};
 use graders::verdict::Performance;
-use testbed::trace::{Event, Frame, View, What};
+use testbed::trace::{CallEvent, Event, Frame, View, What};
 use testbed::{Matcher, TcpSocket, Trace};
 
 use super::page::split;
@@ -268,11 +268,16 @@ fn of_run(run: &Performance, words: &[&str]) -> anyhow::Result<Value> {
             count(steps.count())
         }
         ["calls", name, of @ ..] => {
-            let calls = trace.calls().filter(|(_, call)| {
+            let wanted = |call: &CallEvent| {
                 call.name == *name
                     && of.first().is_none_or(|program| call.program == *program)
-            });
-            count(calls.count())
+            };
+            // What is traced may be watched too, and counts once.
+            let traced = trace.traced_calls();
+            count(match traced.is_empty() {
+                true => trace.calls().filter(|one| wanted(one.1)).count(),
+                false => traced.iter().filter(|one| wanted(one.call)).count(),
+            })
         }
         ["exit", program] => {
             let exit = run.exits.get(*program);

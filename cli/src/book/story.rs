@@ -38,7 +38,13 @@ pub enum Kind {
     /// The scenario did something.
     Step,
     /// A program entered a system call.
-    Call,
+    Call {
+        /// When it returned; `None`: not while the run lasted, or that is not
+        /// known.
+        returned_ns: Option<u64>,
+        /// Is it traced, so that its return would be known?
+        traced: bool,
+    },
     /// A socket listens.
     Listens,
     /// Frames that are not drawn one by one.
@@ -127,13 +133,15 @@ pub fn tell(
     let several = connections(trace) > 1;
     let mut folded = Vec::new();
     let loader = of_the_loader(trace);
+    let returns = Returns::of(trace);
     for (at, event) in trace.events.iter().enumerate() {
-        if loader.contains(&at) {
+        if loader.contains(&at) || returns.has_twice(event) {
             continue;
         }
         let Some(mut item) = item(trace, event, &mut view, several) else {
             continue;
         };
+        returns.add(at, &mut item);
         if hidden.iter().any(|hidden| hidden.hides(event)) {
             continue;
         }
@@ -201,16 +209,24 @@ fn item(
             (line.line.clone(), Kind::Output { error, program })
         }
         What::Step { text } => (text.clone(), Kind::Step),
-        What::Call(call) => (said_of(call), Kind::Call),
+        What::Call(call) if call.startup => return None,
+        What::Call(call) => {
+            // Nobody comes back from exit_group.
+            let traced = call.text.is_some() && !call.name.starts_with("exit");
+            (said_of(call), Kind::Call { returned_ns: None, traced })
+        }
         What::State(change)
             if change.peer.port() == 0 && change.from.is_none() =>
         {
             (change.to.name().to_string(), Kind::Listens)
         }
-        What::State(_) => return None,
+        What::State(_) | What::Return(_) => return None,
     };
     Some(Item { t_ns: event.t_ns, host: event.host.clone(), text, kind })
 }
+
+/// Before the number of a thread that is not the first.
+const IN_THREAD: &str = " in thread ";
 
 /// `close(3)`; threads have a number if it is not the first.
 fn said_of(call: &CallEvent) -> String {
@@ -224,9 +240,66 @@ fn said_of(call: &CallEvent) -> String {
         false => String::new(),
     };
     let name = &call.name;
+    let said = match &call.text {
+        Some(text) => text.clone(),
+        None => format!("{name}({argument})"),
+    };
     match call.thread {
-        1 => format!("{name}({argument})"),
-        thread => format!("{name}({argument}) in thread {thread}"),
+        1 => said,
+        thread => format!("{said}{IN_THREAD}{thread}"),
+    }
+}
+
+/// What became of traced calls.
+struct Returns<'a> {
+    /// By the place of the call: when it returned, and what.
+    returned: BTreeMap<usize, (u64, &'a str)>,
+    /// The programs that are traced.
+    traced: BTreeSet<&'a str>,
+}
+
+impl<'a> Returns<'a> {
+    fn of(trace: &'a Trace) -> Returns<'a> {
+        let mut under_way = BTreeMap::new();
+        let (mut returned, mut traced) = (BTreeMap::new(), BTreeSet::new());
+        for (at, event) in trace.events.iter().enumerate() {
+            match &event.what {
+                What::Call(call) if call.text.is_some() => {
+                    under_way.insert(call.tid, at);
+                    traced.insert(call.program.as_str());
+                }
+                What::Return(back) => {
+                    if let Some(call) = under_way.remove(&back.tid) {
+                        returned.insert(call, (event.t_ns, back.text.as_str()));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Returns { returned, traced }
+    }
+
+    /// Is it a watched call of a program that is traced as well?
+    fn has_twice(&self, event: &Event) -> bool {
+        match &event.what {
+            What::Call(call) => {
+                call.text.is_none() && self.traced.contains(&*call.program)
+            }
+            _ => false,
+        }
+    }
+
+    /// Makes the call and its return one item: `accept4(3) = 4`.
+    fn add(&self, at: usize, item: &mut Item) {
+        let Kind::Call { returned_ns, .. } = &mut item.kind else { return };
+        let Some((there, result)) = self.returned.get(&at) else { return };
+        *returned_ns = Some(*there);
+        item.text = match item.text.split_once(IN_THREAD) {
+            Some((call, thread)) => {
+                format!("{call} {result}{IN_THREAD}{thread}")
+            }
+            None => format!("{} {result}", item.text),
+        };
     }
 }
 
@@ -237,6 +310,9 @@ fn of_the_loader(trace: &Trace) -> BTreeSet<usize> {
     let mut calls = BTreeSet::new();
     for (at, event) in trace.events.iter().enumerate() {
         let What::Call(call) = &event.what else { continue };
+        if call.text.is_some() {
+            continue; // It is known of each.
+        }
         if begun.contains(call.program.as_str()) {
             continue;
         }

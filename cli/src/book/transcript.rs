@@ -94,7 +94,9 @@ fn said(run: &Performance, settings: &Settings<'_>) -> anyhow::Result<String> {
             shown.then(|| format!("{name}{}\n", escape(&item.text)))
         }
         Kind::Step if of.is_none() => Some(beside("step", "[", item, "]")),
-        Kind::Call if of.is_none() => Some(beside("call", "(", item, ")")),
+        Kind::Call { .. } if of.is_none() => {
+            Some(beside("call", "(", item, ")"))
+        }
         _ => None,
     };
     Ok(items.iter().filter_map(line).collect())

@@ -12,7 +12,7 @@ use crate::style;
 
 /// What `--follow` does, in the words of its help.
 pub const FOLLOW_HELP: &str = "\
-    Show frames, states, steps, output and watched calls as they happen.\n\n\
+    Show frames, states, steps, output and calls as they happen.\n\n\
     A frame's line has the state of its connection on each host, left and right, \
     once the frame had arrived or was lost. A change of state that no such line \
     shows, of that connection and within 50 ms, gets a line of its own, like \
@@ -27,7 +27,8 @@ pub fn show(request: &Request, follow: bool) -> anyhow::Result<Performance> {
         println!("console  cut, plug, release, or a rule; `?` explains\n");
         obey_the_keyboard(show.orders());
     }
-    let mut screen = Screen::new(follow, !request.calls.is_empty());
+    let calls = request.syscalls || !request.calls.is_empty();
+    let mut screen = Screen::new(follow, calls);
     loop {
         match show.within(screen.patience())? {
             Some(Message::Up(blank)) => screen.blank = Some(*blank),

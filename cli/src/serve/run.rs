@@ -283,7 +283,7 @@ fn line(item: &Item) -> Value {
         Kind::Frame(_) | Kind::Fold { .. } => "frame",
         Kind::Output { .. } => "output",
         Kind::Step => "step",
-        Kind::Call => "call",
+        Kind::Call { .. } => "call",
         Kind::Listens => "state",
     };
     let t_ms = (item.t_ns as f64 / 1e4).round() / 100.0;

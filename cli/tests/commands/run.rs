@@ -275,3 +275,52 @@ fn a_socket_goes_on_from_the_state_in_which_it_was() {
         assert!((from == was || anew) && from != to, "{was}: {event}");
     }
 }
+
+#[test]
+fn system_calls_are_shown_with_their_results() {
+    let run = ["run", "handshake", "--solution", "--syscalls", "--text"];
+    let text = lab(&run).exits(0).stdout;
+    for part in [
+        "server: socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, 0) = 3\n",
+        "server: bind(3, Kongming20:PORT) = 0\n",
+        "client: connect(3, Kongming20:PORT) ",
+        "server: exit_group(0)\n",
+    ] {
+        assert!(text.contains(part), "no {part}:\n{text}");
+    }
+    for hidden in ["ld.so", "mmap(", "sigaltstack"] {
+        assert!(!text.contains(hidden), "{hidden}:\n{text}");
+    }
+    let plain = lab(&["run", "handshake", "--solution", "--text"]).exits(0);
+    assert!(!plain.stdout.contains("connect("), "{plain}");
+    let both = ["run", "handshake", "--syscalls", "--calls", "connect"];
+    lab(&both).exits(2).says(&["cannot be used with"]);
+}
+
+#[test]
+fn a_call_that_waits_is_an_interval() {
+    let run = ["run", "handshake", "--solution", "--syscalls"];
+    let followed = lab(&[&run[..], &["--follow"]].concat()).exits(0).stdout;
+    let place = |part: &str| {
+        let place = followed.find(part);
+        place.unwrap_or_else(|| panic!("no {part}:\n{followed}"))
+    };
+    assert!(place(": accept") < place("SYN seq 0"), "{followed}");
+    assert!(place("SYN seq 0") < place("… accept"), "{followed}");
+
+    let trace = lab(&[&run[..], &["--json"]].concat()).exits(0).json();
+    let events = trace["events"].as_array().unwrap();
+    let accept = |kind: &str| -> Vec<&Value> {
+        let of_accept = events.iter().filter(|event| {
+            let name = event["name"].as_str().unwrap_or_default();
+            event["kind"] == kind && name.starts_with("accept")
+        });
+        of_accept.collect()
+    };
+    let (calls, returns) = (accept("call"), accept("return"));
+    assert_eq!((calls.len(), returns.len()), (1, 1), "{calls:?} {returns:?}");
+    assert_eq!(calls[0]["t_ns"], returns[0]["entered_ns"]);
+    assert_eq!(returns[0]["result"], 4);
+    let text = returns[0]["text"].as_str().unwrap();
+    assert!(text.starts_with("= 4, 192.168.1.108:"), "{text}");
+}

@@ -1,11 +1,11 @@
 //! Machines where no system call can be watched.
 
-use libc::EBUSY;
+use libc::{EBUSY, EPERM};
 
 use crate::capability;
 use crate::support::seccomp::Filter;
 use crate::support::world::World;
-use crate::support::{lab, solution};
+use crate::support::{lab, run, solution};
 
 /// SECCOMP_FILTER_FLAG_NEW_LISTENER (seccomp(2)).
 const NEW_LISTENER: i32 = 1 << 3;
@@ -32,4 +32,25 @@ fn a_listener_is_there_already() {
         |name: &str| busy().lab(&["check", name, "--file", &solution(name)]);
     check("handshake").exits(0).says(&["handshake pass"]);
     check("mutex").exits(1).says(&["mutex cannot run", CURE]);
+}
+
+/// As in a container whose runtime lets nobody trace.
+#[test]
+fn nobody_may_trace() {
+    let filter = Filter::new().refuse(libc::SYS_ptrace, EPERM);
+    let world = || World::mine().filter(filter.clone());
+    let order = ["run", "byteorder", "--solution", "--text"];
+    world().lab(&order).exits(0);
+    let traced = [&order[..], &["--syscalls"]].concat();
+    world().lab(&traced).exits(2).says(&[
+        "ptrace PTRACE_SEIZE: Operation not permitted",
+        "likely cause: a seccomp filter",
+        "cure: start the container with --security-opt seccomp=unconfined",
+    ]);
+    // The order by which tests have every program traced.
+    let check = ["check", "byteorder", "--file", &solution("byteorder")];
+    world().lab(&check).exits(0);
+    let mut traced = world().command(&check);
+    traced.env("LAB_SYSCALLS", "1");
+    run(traced).exits(1).says(&["byteorder cannot run", "ptrace PTRACE_SEIZE"]);
 }

@@ -324,6 +324,8 @@ impl Shared {
             tid: call.tid,
             name: call.name.to_string(),
             args: call.args,
+            text: None,
+            startup: false,
         };
         self.recorder.call(&self.plan.host, event)
     }

@@ -258,7 +258,7 @@ const OLDER: &[&str] = &[
     "symlink", "chmod", "chown", "lchown", "dup2", "pipe",
     "poll", "select", "epoll_create", "epoll_wait", "eventfd", "signalfd",
     "inotify_init", "fork", "vfork", "getpgrp", "pause", "alarm",
-    "time", "utime", "renameat", "getrlimit", "setrlimit",
+    "time", "utime", "renameat", "getrlimit", "setrlimit", "arch_prctl",
 ];
 
 #[cfg(target_arch = "x86_64")]
@@ -299,6 +299,7 @@ const OLDER_NUMBERS: &[(&str, i64)] = &[
     ("renameat", libc::SYS_renameat),
     ("getrlimit", libc::SYS_getrlimit),
     ("setrlimit", libc::SYS_setrlimit),
+    ("arch_prctl", libc::SYS_arch_prctl),
 ];
 
 // From <asm-generic/unistd.h>; the libc crate leaves them out.

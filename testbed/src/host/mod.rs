@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 
 use nix::sched::{CloneFlags, unshare};
@@ -25,6 +25,7 @@ use crate::program::{Mourner, Program};
 use crate::recorder::Recorder;
 use crate::sockets::TcpSocket;
 use crate::trace::Trace;
+use crate::tracer::{Seizure, Tracing};
 use crate::wire::Tap;
 use crate::{descriptors, ipc, processes, sessions, sys};
 
@@ -43,6 +44,7 @@ pub struct Host {
     recorder: Recorder,
     sampling: Option<Sampling>,
     mourners: Mutex<Vec<Mourner>>,
+    tracings: Mutex<Vec<Tracing>>,
 }
 
 /// What makes a host this network's: files in /etc, and settings.
@@ -118,6 +120,7 @@ impl Host {
             recorder,
             sampling: None,
             mourners: Mutex::default(),
+            tracings: Mutex::default(),
         })
     }
 
@@ -202,8 +205,18 @@ impl Host {
         let watch =
             plan.map(|plan| plan.start(recorder.clone())).transpose()?;
         let (filter, arrival) = watch.unzip();
+        let (lead, seizure) = match launch.is_traced() {
+            false => (None, None),
+            true => {
+                let (lead, seizure, tracing) =
+                    Tracing::start(launch.name(), &host, recorder.clone())?;
+                self.tracings().push(tracing);
+                (Some(lead), Some(seizure))
+            }
+        };
         let (spawned, launch) =
-            self.run(move || (launch.spawn(&room, filter), launch))?;
+            self.run(move || (launch.spawn(&room, lead, filter), launch))?;
+        seizure.map_or(Ok(()), Seizure::wait)?;
         let calls = arrival.map_or(Ok(None), Arrival::wait)?;
         let process = spawned?;
         if let Ok(mut mourners) = self.mourners.lock() {
@@ -336,6 +349,21 @@ impl Host {
     fn tables(&self) -> Result<Tables> {
         let names = Names::parse(&self.character.hosts);
         Ok(Tables { tcp: self.tcp_sockets()?, names })
+    }
+
+    /// Waits until what its tracers have seen by now is in the trace.
+    pub(crate) fn settle(&self) {
+        self.tracings().iter().for_each(Tracing::settle);
+    }
+
+    /// Calls of its traced programs of which nothing was kept.
+    pub(crate) fn calls_not_kept(&self) -> u64 {
+        self.tracings().iter().map(Tracing::not_kept).sum()
+    }
+
+    fn tracings(&self) -> MutexGuard<'_, Vec<Tracing>> {
+        let tracings = self.tracings.lock();
+        tracings.unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// A descriptor of the host's process 1: setns(2) takes it.

@@ -9,8 +9,14 @@ impl Trace {
     /// "events", "losses", "not_kept"}`.
     ///
     /// Each event has `t_ns`, `host` and `kind`: `frame`, `state`, `call`,
-    /// `output` or `step`. A call has its `program`, `thread` (counted from 1),
-    /// `tid`, `name` and six `args`. A frame has its `bytes` in hexadecimal, its `length`, what the
+    /// `return`, `output` or `step`. A call has its `program`, `thread` (counted
+    /// from 1), `tid`, `name` and six `args`; if the program is traced also
+    /// `text`, the call as one would write it. A `return` is that of a traced
+    /// call: `program`, `thread`, `tid`, `name`, `entered_ns` (the call's
+    /// `t_ns`), `result` (of an error the negative errno) and `text`. Both have
+    /// `startup: true` where the call only prepares the program and is not its
+    /// own. Calls after a program's first 10,000 are in `calls_not_kept`. A
+    /// frame has its `bytes` in hexadecimal, its `length`, what the
     /// `wire` did to it, when it was `delivered_ns`, `states` (host name to TCP
     /// state, once it was delivered), a `protocol`, a `summary` and, for TCP,
     /// a `segment` with `connection`, `from`, `to`, `flags`, relative `seq` and

@@ -73,7 +73,8 @@ impl Live {
 
     /// The lines of all that is left, at the end.
     pub fn rest(&mut self, trace: &Trace) -> String {
-        self.draw(trace, self.waiting.len())
+        let text = self.draw(trace, self.waiting.len());
+        text + &self.painter.finish(trace)
     }
 
     fn draw(&mut self, trace: &Trace, count: usize) -> String {

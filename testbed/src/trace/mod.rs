@@ -44,6 +44,10 @@ pub struct Trace {
     pub losses: Vec<String>,
     /// Frames after the recorder's limit, of which nothing was kept.
     pub not_kept: u64,
+    /// Calls of traced programs after the first 10,000 of each, of which
+    /// nothing was kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub calls_not_kept: u64,
 }
 
 /// A host as the trace knows it.
@@ -75,9 +79,11 @@ pub enum What {
     Frame(Frame),
     /// A TCP socket of the host is in another state than before.
     State(StateChange),
-    /// A thread of a program entered a watched system call. A program's first
-    /// 10,000 are here.
+    /// A thread of a program entered a system call that is watched, or one of
+    /// a program that is traced. A program's first 10,000 are here.
     Call(CallEvent),
+    /// A system call of a traced program returned.
+    Return(ReturnEvent),
     /// A program printed a line.
     Output(Line),
     /// The scenario did something.
@@ -138,6 +144,66 @@ pub struct CallEvent {
     pub name: String,
     /// What the registers held; of a pointer the address.
     pub args: [u64; 6],
+    /// Of a traced call: as one would write it, `connect(3, 192.0.2.1:80)`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Does it only prepare the program, or a thread, and is not its own?
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub startup: bool,
+}
+
+/// A system call of a traced program has returned to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnEvent {
+    /// The name that the scenario gave the program.
+    pub program: String,
+    /// The program's threads, counted from 1 as they were made.
+    pub thread: u32,
+    /// The thread's number, as this run's /proc counted.
+    pub tid: u32,
+    /// The call's name, as in syscalls(2).
+    pub name: String,
+    /// When it was entered: the time of the [`CallEvent`] of this thread.
+    pub entered_ns: u64,
+    /// What the kernel returned: of an error the negative errno, and one of
+    /// those from -512 to -516 if a signal has come and it begins again.
+    pub result: i64,
+    /// The same as one would write it, with what was filled in:
+    /// `= 5 bytes "hello"`, `= -1 EAGAIN`, `= 4, 192.0.2.1:51882`.
+    pub text: String,
+    /// As of its call.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub startup: bool,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}
+
+/// A system call of a traced program, from its entry to its return.
+#[derive(Clone, Copy, Debug)]
+pub struct TracedCall<'a> {
+    /// When and where it was entered.
+    pub event: &'a Event,
+    /// What was called.
+    pub call: &'a CallEvent,
+    /// When it returned, and what; `None`: it has not.
+    pub returned: Option<(&'a Event, &'a ReturnEvent)>,
+}
+
+impl TracedCall<'_> {
+    /// The whole of it on a line: `connect(3, 192.0.2.1:80) = 0`.
+    pub fn text(&self) -> String {
+        let text = self.call.text.as_deref().unwrap_or(&self.call.name);
+        match self.returned {
+            Some((_, returned)) => format!("{text} {}", returned.text),
+            None => text.to_string(),
+        }
+    }
 }
 
 /// A line that a program printed.
@@ -194,9 +260,32 @@ impl Trace {
     /// The watched calls, with their host and time.
     pub fn calls(&self) -> impl Iterator<Item = (&Event, &CallEvent)> {
         self.events.iter().filter_map(|event| match &event.what {
-            What::Call(call) => Some((event, call)),
+            What::Call(call) if call.text.is_none() => Some((event, call)),
             _ => None,
         })
+    }
+
+    /// The calls of traced programs, each with its return. Those that only
+    /// prepare a program are left out.
+    pub fn traced_calls(&self) -> Vec<TracedCall<'_>> {
+        let mut calls = Vec::new();
+        let mut under_way = BTreeMap::new();
+        for event in &self.events {
+            match &event.what {
+                What::Call(call) if call.text.is_some() => {
+                    under_way.insert(call.tid, calls.len());
+                    calls.push(TracedCall { event, call, returned: None });
+                }
+                What::Return(returned) => {
+                    if let Some(at) = under_way.remove(&returned.tid) {
+                        calls[at].returned = Some((event, returned));
+                    }
+                }
+                _ => {}
+            }
+        }
+        calls.retain(|traced| !traced.call.startup);
+        calls
     }
 
     /// The name of the host that has this address, or the address itself.

@@ -3,7 +3,9 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::{Event, Frame, StateChange, Trace, View, What};
+use super::{
+    CallEvent, Event, Frame, ReturnEvent, StateChange, Trace, View, What,
+};
 use crate::sockets::TcpState;
 use crate::wire::Matcher;
 
@@ -61,9 +63,14 @@ impl Trace {
         for event in &self.events {
             text.push_str(&painter.paint(self, event));
         }
+        text.push_str(&painter.finish(self));
         if self.not_kept > 0 {
             let more = self.not_kept;
             line(&mut text, &format!("({more} frames more, not recorded)"));
+        }
+        if self.calls_not_kept > 0 && painter.calls {
+            let more = self.calls_not_kept;
+            line(&mut text, &format!("({more} calls more, not recorded)"));
         }
         for loss in &self.losses {
             line(&mut text, &format!("VOID: {loss}, and nobody asked for it"));
@@ -122,7 +129,22 @@ pub struct Painter {
     changes: bool,
     several: bool,
     view: View,
+    /// Traced calls that are not drawn yet, in the order of their entries.
+    calls_ahead: Vec<Ahead>,
+    /// Are programs traced? Their watched calls are told twice then.
+    sees_all: bool,
 }
+
+/// A traced call, and its return if that has come.
+struct Ahead {
+    t_ns: u64,
+    host: String,
+    call: CallEvent,
+    returned: Option<ReturnEvent>,
+}
+
+/// A call that has not returned after this is drawn as one that waits.
+const WAITS_NS: u64 = 1_000_000;
 
 impl Painter {
     /// For a trace that may still be empty but for its hosts. With `clock`
@@ -137,10 +159,13 @@ impl Painter {
             changes: false,
             several: false,
             view: View::new(),
+            calls_ahead: Vec::new(),
+            sees_all: false,
         }
     }
 
-    /// Draws system calls too.
+    /// Draws system calls too: those that are traced, where any are, else
+    /// those that are watched.
     pub fn with_calls(mut self) -> Painter {
         self.calls = true;
         self
@@ -168,17 +193,126 @@ impl Painter {
         text
     }
 
-    /// The lines of one event; none for what stands beside the segments.
+    /// The lines of one event; none for what stands beside the segments, and
+    /// for a traced call until it has returned, or other things happen
+    /// meanwhile: `accept4(3) …`, and later `… accept4 = 4`.
     pub fn paint(&mut self, trace: &Trace, event: &Event) -> String {
+        match &event.what {
+            What::Call(call) if call.text.is_some() => {
+                self.sees_all = true;
+                if !self.calls || call.startup {
+                    return String::new();
+                }
+                let text = self.draw_ahead(trace, |oldest| {
+                    event.t_ns.saturating_sub(oldest.t_ns) > WAITS_NS
+                });
+                self.calls_ahead.push(Ahead {
+                    t_ns: event.t_ns,
+                    host: event.host.clone(),
+                    call: call.clone(),
+                    returned: None,
+                });
+                text
+            }
+            What::Return(returned) => {
+                if !self.calls || returned.startup {
+                    return String::new();
+                }
+                self.returns(trace, event, returned)
+            }
+            _ => {
+                let drawn = self.draw_event(trace, event);
+                match drawn.is_empty() {
+                    true => drawn,
+                    false => self.finish(trace) + &drawn,
+                }
+            }
+        }
+    }
+
+    /// The lines of what has not returned.
+    pub fn finish(&mut self, trace: &Trace) -> String {
+        self.draw_ahead(trace, |_| true)
+    }
+
+    fn returns(
+        &mut self,
+        trace: &Trace,
+        event: &Event,
+        returned: &ReturnEvent,
+    ) -> String {
+        let mut ahead = self.calls_ahead.iter_mut();
+        let own = ahead
+            .find(|one| one.call.tid == returned.tid && one.returned.is_none());
+        if let Some(own) = own {
+            own.returned = Some(returned.clone());
+            return self.draw_ahead(trace, |_| false);
+        }
+        let ReturnEvent { program, thread, name, text, .. } = returned;
+        let said = format!("… {name} {text}");
+        self.call_line(trace, event, &who(program, *thread), &said)
+    }
+
+    /// Draws the oldest calls: those that have returned, and others if `now`
+    /// says so.
+    fn draw_ahead(
+        &mut self,
+        trace: &Trace,
+        now: impl Fn(&Ahead) -> bool,
+    ) -> String {
         let mut text = String::new();
-        let stamp = match self.clock {
-            true => format!("{:>8.3}  ", event.t_ns as f64 / 1e6),
+        while let Some(oldest) = self.calls_ahead.first() {
+            if oldest.returned.is_none() && !now(oldest) {
+                break;
+            }
+            let Ahead { t_ns, host, call, returned } =
+                self.calls_ahead.remove(0);
+            let entered = call.text.clone().unwrap_or_default();
+            let said = match &returned {
+                Some(returned) => format!("{entered} {}", returned.text),
+                // Nobody comes back from it.
+                None if call.name.starts_with("exit") => entered,
+                None => format!("{entered} …"),
+            };
+            let who = who(&call.program, call.thread);
+            let event = Event { t_ns, host, what: What::Call(call) };
+            text.push_str(&self.call_line(trace, &event, &who, &said));
+        }
+        text
+    }
+
+    fn call_line(
+        &self,
+        trace: &Trace,
+        event: &Event,
+        who: &str,
+        said: &str,
+    ) -> String {
+        let (stamp, host) = (self.stamp(event.t_ns), &event.host);
+        let said = self.plain(trace, said);
+        let mut text = String::new();
+        line(&mut text, &format!("{stamp}{host} {who}: {said}"));
+        text
+    }
+
+    fn stamp(&self, t_ns: u64) -> String {
+        match self.clock {
+            true => format!("{:>8.3}  ", t_ns as f64 / 1e6),
             false => String::new(),
-        };
-        let plain = |said: &str| match self.clock {
+        }
+    }
+
+    /// What is the same in every run; with a clock, all of it.
+    fn plain(&self, trace: &Trace, said: &str) -> String {
+        match self.clock {
             true => said.to_string(),
             false => trace.without_ports(said),
-        };
+        }
+    }
+
+    fn draw_event(&mut self, trace: &Trace, event: &Event) -> String {
+        let mut text = String::new();
+        let stamp = self.stamp(event.t_ns);
         match &event.what {
             What::Frame(frame) => {
                 let what = self.caption(trace, frame);
@@ -191,20 +325,20 @@ impl Painter {
                 }
             }
             What::Output(out) => {
-                let said = plain(&out.line);
+                let said = self.plain(trace, &out.line);
                 let host = &event.host;
                 line(&mut text, &format!("{stamp}{host} prints: {said}"));
             }
             What::Step { text: step } => {
-                let step = plain(step);
+                let step = self.plain(trace, step);
                 line(&mut text, &format!("{stamp}[{}: {step}]", event.host));
             }
-            What::Call(call) if self.calls => {
+            What::Call(call) if self.calls && !self.sees_all => {
                 let (host, name) = (&event.host, &call.name);
                 let who = format!("{} thread {}", call.program, call.thread);
                 line(&mut text, &format!("{stamp}{host} {who}: {name}"));
             }
-            What::Call(_) => {}
+            What::Call(_) | What::Return(_) => {}
             // Between segments only a listener is worth a line.
             What::State(change)
                 if change.peer.port() == 0 && change.from.is_none() =>
@@ -242,6 +376,14 @@ impl Painter {
             1 if !self.several => summary,
             number => format!("#{number} {summary}"),
         }
+    }
+}
+
+/// `server`, `server thread 2`.
+fn who(program: &str, thread: u32) -> String {
+    match thread {
+        1 => program.to_string(),
+        thread => format!("{program} thread {thread}"),
     }
 }
 

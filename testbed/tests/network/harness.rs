@@ -92,7 +92,11 @@ pub fn run_one(tests: &[(&str, &[Test])], name: &str) -> ExitCode {
     };
     // Stays with the outer process, and its end is the end of the inner one.
     nix::unistd::alarm::set(LIMIT_SECONDS);
-    match testbed::enter().map_err(Into::into).and_then(|()| test(backend)) {
+    let enter = match file {
+        Some("traced") => testbed::enter_with_tracer,
+        _ => testbed::enter,
+    };
+    match enter().map_err(Into::into).and_then(|()| test(backend)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             eprintln!("{err}");

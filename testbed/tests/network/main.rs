@@ -24,6 +24,7 @@ mod rules;
 mod sitters;
 mod subjects;
 mod trace;
+mod traced;
 mod traffic;
 
 use std::process::ExitCode;
@@ -44,6 +45,7 @@ const TESTS: &[(&str, &[Test])] = &[
     ("internet", internet::TESTS),
     ("profiles", profiles::TESTS),
     ("calls", calls::TESTS),
+    ("traced", traced::TESTS),
 ];
 
 fn main() -> ExitCode {

@@ -1,7 +1,7 @@
 //! The programs that tests start on their hosts: this one, under other names.
 
-use std::io::{self, BufRead, Write};
-use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::io::{self, BufRead, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ pub fn play(role: &str, arguments: &[&str]) -> ExitCode {
         ("arguments", _) => println!("{}", arguments.join("|")),
         ("bind", [address]) => bind(address.parse().unwrap()),
         ("close-output", []) => close_output(),
+        ("cost", [times]) => cost(times.parse().unwrap()),
         ("descriptors", []) => descriptors(),
         ("echo", []) => echo(),
         ("environment", []) => environment(),
@@ -32,6 +33,8 @@ pub fn play(role: &str, arguments: &[&str]) -> ExitCode {
         ("print", []) => print_for_ever(),
         ("resolve", [name]) => resolve(name),
         ("run", [backend]) => run(backend),
+        ("say", [address, what]) => say(address, what),
+        ("serve-once", [address]) => serve_once(address),
         ("sleep", []) => sleep_for_ever(),
         ("switches", [times]) => switches(times.parse().unwrap()),
         ("umask", [threads, times]) => {
@@ -41,6 +44,7 @@ pub fn play(role: &str, arguments: &[&str]) -> ExitCode {
                 println!("passed {number}");
             });
         }
+        ("wait-in-epoll", []) => wait_in_epoll(),
         ("watching-run", []) => watching_run(),
         ("world", []) => world(),
         ("yield", [threads, times]) => {
@@ -108,6 +112,43 @@ fn switches(times: u32) {
     let before = count();
     (0..times).for_each(umask);
     println!("switches {}", count() - before);
+}
+
+/// What one of so many calls takes.
+fn cost(times: u32) {
+    let start = std::time::Instant::now();
+    (0..times).for_each(umask);
+    println!("each {}", start.elapsed().as_nanos() / u128::from(times));
+}
+
+fn say(address: &str, what: &str) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(what.as_bytes()).unwrap();
+}
+
+/// One connection, read to its end.
+fn serve_once(address: &str) {
+    let listener = TcpListener::bind(address).unwrap();
+    println!("listening");
+    let (mut stream, _) = listener.accept().unwrap();
+    let mut buffer = [0; 64];
+    while stream.read(&mut buffer).unwrap() > 0 {}
+}
+
+/// Waits for events that never come, until a signal that it handles does.
+fn wait_in_epoll() {
+    use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollTimeout};
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    extern "C" fn handle(_: i32) {}
+    // SAFETY: the handler does nothing; that it has run is enough.
+    unsafe { signal(Signal::SIGUSR1, SigHandler::Handler(handle)) }.unwrap();
+    let epoll = Epoll::new(EpollCreateFlags::empty()).unwrap();
+    println!("waiting");
+    let mut events = [EpollEvent::empty()];
+    match epoll.wait(&mut events, EpollTimeout::NONE) {
+        Err(err) => println!("epoll_wait {err:?}"),
+        Ok(count) => println!("epoll_wait {count}"),
+    }
 }
 
 /// Starts this program in a role, so many times, each after the other's end.

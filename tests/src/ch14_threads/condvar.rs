@@ -292,11 +292,13 @@ impl Run {
     fn sleeps_apart(&mut self, stage: &mut Stage, consumer: u32) {
         let log = self.steps.calls().log();
         let waits = |thread: u32| {
-            let waits = log.iter().rev().filter(|call| is_wait(call));
-            waits.clone().find(|c| c.tid == thread).map(|call| call.args[0])
+            let own = move |call: &&Call| call.tid == thread && is_wait(call);
+            log.iter().rev().filter(own).map(|call| call.args[0])
         };
-        let place = waits(self.steps.main);
-        let shared = place.is_some() && place == waits(consumer);
+        // Main sleeps there now. The consumer may have waited for the lock
+        // since, if main was slow to give it back.
+        let place = waits(self.steps.main).next();
+        let shared = place.is_some_and(|at| waits(consumer).any(|w| w == at));
         let mut wakes = log.iter().filter(|call| {
             is_wake(call) && Some(call.args[0]) == place && call.args[2] == 1
         });

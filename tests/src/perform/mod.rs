@@ -59,6 +59,9 @@ pub struct Request {
     /// System calls of its programs that are to be in the trace.
     #[serde(default)]
     pub calls: Vec<String>,
+    /// Whether every system call of its programs is to be in the trace.
+    #[serde(default)]
+    pub syscalls: bool,
     /// Whether there is time for the kernel's timers; see [`crate::stage::Stage::story`].
     pub story: bool,
     /// Whether events are to be reported as they happen.

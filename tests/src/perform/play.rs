@@ -52,7 +52,10 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
     let label =
         if request.lab.is_empty() { "shell" } else { request.lab.as_str() };
     let door = if request.live { Some(Door::build(label)?) } else { None };
-    testbed::enter()?;
+    match request.syscalls {
+        true => testbed::enter_with_tracer()?,
+        false => testbed::enter()?,
+    }
     let orders = hear_orders();
     if request.lab.is_empty() {
         let net = network(request).up()?;

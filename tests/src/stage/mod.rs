@@ -76,6 +76,7 @@ pub struct Stage {
     pub slack: u32,
     binary: PathBuf,
     calls: Vec<String>,
+    syscalls: bool,
     programs: Vec<Program>,
     scripts: Vec<Script>,
     hosts: Vec<String>,
@@ -120,6 +121,7 @@ impl Stage {
             slack,
             binary: request.binary.clone(),
             calls: request.calls.clone(),
+            syscalls: request.syscalls,
             programs: Vec::new(),
             scripts: Vec::new(),
             hosts: Vec::new(),
@@ -169,7 +171,10 @@ impl Stage {
         };
         let calls: Vec<&str> = self.calls.iter().map(String::as_str).collect();
         let launch = more(Launch::new(role, &self.binary).args(args));
-        let launch = launch.watch(&calls);
+        let mut launch = launch.watch(&calls);
+        if self.syscalls {
+            launch = launch.trace();
+        }
         let program = self.net.host(host)?.start_program(launch)?;
         self.exits.insert(role.to_string(), None);
         self.programs.push(program);

@@ -53,6 +53,8 @@ pub struct Painter<'a> {
     said: HashMap<(usize, bool), String>,
     /// Where a frame that is under way left.
     leaving: HashMap<*const Item, (f64, f64)>,
+    /// Calls that have not returned yet, and from where they wait.
+    waiting: HashMap<*const Item, (&'a Item, f64)>,
     /// The bars on each side: from where, and in which phase.
     bars: [Option<(f64, &'static str)>; 2],
     /// Is there one connection, whose states are drawn as bars?
@@ -88,6 +90,7 @@ impl<'a> Painter<'a> {
             y: 0.0,
             said: HashMap::new(),
             leaving: HashMap::new(),
+            waiting: HashMap::new(),
             bars: [None, None],
             bar: is_one(&mut connections),
             numbered: items.iter().any(|item| item.text.starts_with('#')),
@@ -131,12 +134,22 @@ impl<'a> Painter<'a> {
     }
 
     /// Draws the next row.
-    pub fn row(&mut self, row: &Row<'_>) {
+    pub fn row(&mut self, row: &Row<'a>) {
         match row {
             Row::Through(item, arrow) => self.through(item, arrow),
             Row::Leaves(item, arrow) => self.leaves(item, arrow),
             Row::Arrives(item, arrow) => self.arrives(item, arrow),
             Row::Beside(item) => self.beside(item),
+            Row::Calls(item, waits) => {
+                let from = self.y + 9.0;
+                self.beside(item);
+                if *waits
+                    && matches!(item.kind, Kind::Call { traced: true, .. })
+                {
+                    self.waiting.insert(*item as *const Item, (item, from));
+                }
+            }
+            Row::Returns(item) => self.returns(item),
             Row::Fold(item) => self.fold(item),
             Row::Pause(ns) => self.pause(*ns),
         }
@@ -328,7 +341,7 @@ impl<'a> Painter<'a> {
                 };
                 ("output", format!("✎ {who}{stream}"))
             }
-            Kind::Call => ("call", String::new()),
+            Kind::Call { .. } => ("call", String::new()),
             _ => ("step", "▸ ".to_string()),
         };
         let text = match self.hosts.contains(&item.host.as_str()) {
@@ -352,6 +365,32 @@ impl<'a> Painter<'a> {
             self.y += 2.0;
         }
         self.y += 3.0;
+    }
+
+    /// A call that waited returns here.
+    fn returns(&mut self, item: &Item) {
+        let waiting = self.waiting.remove(&(item as *const Item));
+        if let (Some((_, from)), Kind::Call { returned_ns: Some(there), .. }) =
+            (waiting, &item.kind)
+        {
+            self.y += 9.0;
+            self.time(*there, self.y - if self.form.wide { 1.0 } else { -2.0 });
+            self.bracket(item, from, self.y, true);
+            self.y += 4.0;
+        }
+    }
+
+    /// A thin line beside the host's own, for as long as a call waits.
+    fn bracket(&mut self, item: &Item, from: f64, to: f64, ends: bool) {
+        let side = self.side(&item.host);
+        let outward = if (side == 0) == self.form.wide { -1.0 } else { 1.0 };
+        let x = self.lane(side) + outward * 7.0;
+        let tick = x + outward * 3.0;
+        self.under.line("waits", (x, from), (x, to));
+        self.under.line("waits", (x, from), (tick, from));
+        if ends {
+            self.under.line("waits", (x, to), (tick, to));
+        }
     }
 
     fn fold(&mut self, item: &Item) {
@@ -390,6 +429,11 @@ impl<'a> Painter<'a> {
     /// The picture, with what a screen reader says in its place.
     pub fn finish(mut self, id: &str, title: &str, about: &str) -> String {
         let end = self.y + 6.0;
+        let waiting: Vec<(&Item, f64)> =
+            self.waiting.drain().map(|(_, waits)| waits).collect();
+        for (item, from) in waiting {
+            self.bracket(item, from, end, false);
+        }
         let mut whole = Svg::new();
         for side in 0..2 {
             self.end_bar(side, end);

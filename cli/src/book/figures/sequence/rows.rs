@@ -15,6 +15,10 @@ pub enum Row<'a> {
     Arrives(&'a Item, &'a Arrow),
     /// Something on one host.
     Beside(&'a Item),
+    /// A program calls; does it return in a later row, or never?
+    Calls(&'a Item, bool),
+    /// A traced call returns, and other things have happened since its entry.
+    Returns(&'a Item),
     /// Frames that are folded.
     Fold(&'a Item),
     /// Nothing happens for this long.
@@ -26,8 +30,15 @@ pub fn rows(items: &[Item]) -> Vec<Row<'_>> {
     // Departures, arrivals and the rest on one time axis. Arrivals that come
     // before the next thing happens share the row of their departure.
     let mut moments: Vec<(u64, usize, bool)> = Vec::new();
+    let last = items.iter().map(|item| item.t_ns).max().unwrap_or(0);
     for (at, item) in items.iter().enumerate() {
         moments.push((item.t_ns, at, false));
+        // What returns after all that is shown, does not here.
+        if let Kind::Call { returned_ns: Some(there), .. } = &item.kind
+            && *there <= last
+        {
+            moments.push((*there, at, true));
+        }
         if let Kind::Frame(Arrow { delivered_ns: Some(there), .. }) = &item.kind
         {
             moments.push((*there, at, true));
@@ -63,6 +74,19 @@ pub fn rows(items: &[Item]) -> Vec<Row<'_>> {
                 } else {
                     Row::Leaves(item, arrow)
                 }
+            }
+            (Kind::Call { .. }, true) => Row::Returns(item),
+            (Kind::Call { returned_ns, .. }, false) => {
+                let at_once = next
+                    .peek()
+                    .is_some_and(|(_, other, back)| other == at && *back);
+                let waits = returned_ns.is_some_and(|t| t - t_ns > PAUSE_NS);
+                let waits = waits || !at_once;
+                if !waits {
+                    next.next();
+                    before = *returned_ns;
+                }
+                Row::Calls(item, waits)
             }
             (Kind::Fold { until_ns }, _) => {
                 before = Some(*until_ns);
