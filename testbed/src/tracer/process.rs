@@ -1,7 +1,7 @@
 //! The tracer of one program: a process that waits for its threads to stand at
 //! a system call, tells of it, and lets them go on.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{IoSliceMut, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -32,6 +32,7 @@ pub(super) fn trace(channel: OwnedFd, tell: OwnedFd) {
     let mut tracer = Tracer {
         tell: File::from(tell),
         threads: HashMap::new(),
+        early: BTreeSet::new(),
         numbered: 0,
         kept: 0,
         counted: 0,
@@ -71,6 +72,8 @@ fn receive_pid(channel: &UnixStream) -> Option<i32> {
 struct Tracer {
     tell: File,
     threads: HashMap<i32, Thread>,
+    /// New ones of which nobody has told yet; they stand still.
+    early: BTreeSet<i32>,
     numbered: u32,
     kept: u64,
     counted: u64,
@@ -104,6 +107,7 @@ impl Tracer {
             Change::Gone => {
                 self.tell_the_look(tid, false);
                 self.threads.remove(&tid);
+                self.release_the_early();
                 return;
             }
             Change::GroupStop => return ptrace::listen(tid),
@@ -111,12 +115,12 @@ impl Tracer {
             Change::Made(new) => self.made(tid, new),
             Change::Executed(former) => self.executed(tid, former),
             Change::Signal(number) => signal = number,
-            // A thread may stand still before its maker tells of it.
-            Change::Trap => {
-                if !self.threads.contains_key(&tid) {
-                    self.adopt(tid, Startup::over());
-                }
+            // It stands still before its maker tells of it, and waits for that.
+            Change::Trap if !self.threads.contains_key(&tid) => {
+                self.early.insert(tid);
+                return;
             }
+            Change::Trap => {}
         }
         ptrace::go_on(tid, signal);
     }
@@ -145,6 +149,17 @@ impl Tracer {
         match self.threads.get_mut(&new) {
             Some(thread) => thread.startup = startup,
             None => self.adopt(new, startup),
+        }
+        if self.early.remove(&new) {
+            ptrace::go_on(new, 0);
+        }
+    }
+
+    /// Whoever has ended may have made one of them, and tells no more of it.
+    fn release_the_early(&mut self) {
+        for tid in std::mem::take(&mut self.early) {
+            self.adopt(tid, Startup::over());
+            ptrace::go_on(tid, 0);
         }
     }
 

@@ -116,6 +116,7 @@ fn a_connection_is_told_from_both_sides(backend: Backend) -> Done {
     let address = lan.address(4711).to_string();
     let mut server = start(&lan, role("serve-once").arg(&address));
     server.wait_line("listening", SOON).unwrap();
+    assert!(server.wait_idle(SOON)?, "it waits in accept4");
     let client = role("say").args([&address, "hello"]).trace();
     let mut client = lan.laptop().start_program(client)?;
     ends_well(&mut client);
