@@ -63,7 +63,7 @@ pub fn enter() -> Result<()> {
 }
 
 /// The same, with a process that can trace programs ([`Launch::trace`]): it has
-/// to be forked before the first thread, and waits for orders. 0.1 ms.
+/// to be forked before the first thread, and waits for orders.
 ///
 /// # Errors
 ///
