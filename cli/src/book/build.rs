@@ -214,17 +214,19 @@ fn in_order(book: &book::Book) -> anyhow::Result<Vec<Rc<Page>>> {
 
 /// Every HTML file below a folder.
 pub fn html(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = below(folder)?;
+    files.retain(|file| file.extension().is_some_and(|end| end == "html"));
+    Ok(files)
+}
+
+/// Every file below a folder, by name.
+pub fn below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
-    let entries = fs::read_dir(folder)
-        .with_context(|| format!("{}", folder.display()))?;
-    for entry in entries {
-        let path = entry?.path();
-        if path.is_dir() {
-            files.extend(html(&path)?);
-        } else if path.extension().is_some_and(|end| end == "html") {
-            files.push(path);
+    for path in entries(folder)? {
+        match path.is_dir() {
+            true => files.extend(below(&path)?),
+            false => files.push(path),
         }
     }
-    files.sort();
     Ok(files)
 }

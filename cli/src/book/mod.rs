@@ -31,7 +31,7 @@ use mdbook_preprocessor::{Preprocessor, parse_input};
 
 use crate::style;
 
-pub use build::{Lab, build, expand_all, folder, pages, sources};
+pub use build::{Lab, below, build, expand_all, folder, pages, sources};
 
 /// Arguments of `lab book`.
 #[derive(Args)]

@@ -263,10 +263,8 @@ fn of_the_page(lab: &Lab) -> anyhow::Result<(String, Vec<String>)> {
         if words.first().map(String::as_str) != Some("run") {
             continue;
         }
-        if let (true, Some((_, given))) =
-            (values.is_empty(), order.command.split_once(" -- "))
-        {
-            values = given.to_string();
+        if values.is_empty() {
+            values = run::values_of(&words).join(" ");
         }
         rules.extend(run::rules_of(&words));
     }

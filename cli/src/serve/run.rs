@@ -273,7 +273,7 @@ pub fn rules_of(words: &[String]) -> Vec<String> {
 }
 
 /// The values in a command's words.
-fn values_of(words: &[String]) -> Vec<String> {
+pub fn values_of(words: &[String]) -> Vec<String> {
     let values = words.iter().skip_while(|word| *word != "--").skip(1);
     values.cloned().collect()
 }

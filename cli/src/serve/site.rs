@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
@@ -11,7 +11,7 @@ use graders::catalogue;
 use serde_json::json;
 
 use super::api::address;
-use crate::book::page::escape;
+use crate::book::{self, page::escape};
 
 /// What makes the pages alive.
 const PAGE: &[(&str, &str)] = &[
@@ -67,7 +67,7 @@ impl Site {
         let labs: HashMap<String, String> =
             labs.iter().map(|lab| (address(lab), lab.id.clone())).collect();
         let mut files = HashMap::new();
-        for path in below(folder.path())? {
+        for path in book::below(folder.path())? {
             let name = path.strip_prefix(folder.path()).unwrap_or(&path);
             let bytes = fs::read(&path)
                 .with_context(|| format!("{}", path.display()))?;
@@ -123,20 +123,6 @@ fn reload(build: u64) -> String {
          catch {{ await new Promise(done => setTimeout(done, 1000)); }}\
          }} }})();</script></body>"
     )
-}
-
-fn below(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut files = Vec::new();
-    let entries = fs::read_dir(folder)
-        .with_context(|| format!("{}", folder.display()))?;
-    for entry in entries {
-        let path = entry?.path();
-        match path.is_dir() {
-            true => files.extend(below(&path)?),
-            false => files.push(path),
-        }
-    }
-    Ok(files)
 }
 
 /// The media types of what mdBook writes.

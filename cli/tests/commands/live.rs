@@ -55,7 +55,7 @@ fn a_run_is_told_drawn_and_compared() {
     assert!(end["table"].as_str().unwrap().contains("TIME-WAIT"));
     wait_until_nothing_runs(&server);
 
-    // The same with another profile is another run than the recorded one.
+    // The wire obeys the rules that come with a wish.
     let mut wish = handshake();
     wish["rules"] = json!(["drop synack from Kongming20"]);
     let mut lost = page.stream("POST", "/api/run", &wish);

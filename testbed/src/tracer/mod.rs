@@ -200,6 +200,7 @@ impl Tracing {
     pub(crate) fn settle(&self) {
         let deadline = Instant::now() + LONGEST_SETTLING;
         while !self.0.is_settled() && Instant::now() < deadline {
+            // The tracer tells in its own time, and nothing wakes who waits.
             std::thread::sleep(Duration::from_micros(200));
         }
     }

@@ -148,6 +148,7 @@ fn a_sender_says_who_does_not_read(backend: Backend) -> Done {
         if text == full {
             return Ok(());
         }
+        // The kernel has no event for this.
         std::thread::sleep(Duration::from_millis(10));
     }
     let text = masked(&lan.net.autopsy("Kongming20", &program)?);

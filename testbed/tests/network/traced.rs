@@ -214,6 +214,7 @@ fn becomes(program: &Program, wanted: char) {
     while state(program) != wanted {
         let state = state(program);
         assert!(Instant::now() < deadline, "it is {state}, not {wanted}");
+        // The kernel has no event for this.
         std::thread::sleep(Duration::from_millis(1));
     }
 }
@@ -319,6 +320,7 @@ fn a_parent_gets_the_end_of_its_children(backend: Backend) -> Done {
 fn a_traced_program_is_idle_as_any_other(backend: Backend) -> Done {
     let lan = Lan::up(backend)?;
     let program = start(&lan, role("umask").args(["1", "100000000"]));
+    // That it is at work has no event: it prints nothing.
     std::thread::sleep(Duration::from_millis(50));
     assert!(!program.wait_idle(Duration::from_millis(300))?, "it is at work");
     let program = start(&lan, role("sleep"));
@@ -428,6 +430,7 @@ fn only_the_office_is_left() -> Done {
     let deadline = Instant::now() + SOON;
     while names() != ["tracers"] {
         assert!(Instant::now() < deadline, "{:?} are left", names());
+        // Their parent waits for them: nobody else is told.
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
