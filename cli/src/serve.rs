@@ -145,6 +145,17 @@ struct Eyes {
     _watcher: notify::RecommendedWatcher,
 }
 
+impl Eyes {
+    /// Sleeps until something was saved and nothing is any more; `false`:
+    /// nobody watches. (A method, so that who calls it in a thread keeps the
+    /// watcher too.)
+    fn see_saves(&self) -> bool {
+        let seen = self.events.recv().is_ok();
+        while self.events.recv_timeout(SETTLED).is_ok() {}
+        seen
+    }
+}
+
 fn watch_sources() -> anyhow::Result<Eyes> {
     let (sender, events) = channel();
     let mut watcher = notify::recommended_watcher(
@@ -204,8 +215,7 @@ impl Server {
     fn build_anew(&self, eyes: Eyes) {
         let server = self.clone();
         std::thread::spawn(move || {
-            while eyes.events.recv().is_ok() {
-                while eyes.events.recv_timeout(SETTLED).is_ok() {}
+            while eyes.see_saves() {
                 match Site::build(true) {
                     Ok(site) => server.replace(site),
                     Err(err) => eprintln!("{} {err:#}", style::bad("error:")),
