@@ -1,4 +1,7 @@
 //! Chapter 3: TCP.
 
 pub mod handshake;
+pub mod reset;
 pub mod time_wait;
+
+mod wire;
