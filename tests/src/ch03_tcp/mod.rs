@@ -1,5 +1,6 @@
 //! Chapter 3: TCP.
 
+pub mod half_close;
 pub mod handshake;
 pub mod reset;
 pub mod time_wait;

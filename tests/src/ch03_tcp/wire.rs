@@ -1,6 +1,6 @@
 //! What this chapter's graders ask of the wire.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use testbed::trace::{Event, Frame, What};
 use testbed::{Segment, Trace};
@@ -13,6 +13,23 @@ pub fn segments(trace: &Trace) -> Vec<(String, Segment)> {
         Some((event.host.clone(), frame.packet().segment()?))
     };
     trace.frames().filter_map(segment).collect()
+}
+
+/// The bytes that a host has sent, each once, in order: its one connection's.
+pub fn stream(trace: &Trace, host: &str) -> Vec<u8> {
+    let mut start = None;
+    let mut bytes = BTreeMap::new();
+    for (event, frame) in trace.frames() {
+        let packet = frame.packet();
+        let segment = packet.segment().filter(|_| event.host == host);
+        let Some(segment) = segment else { continue };
+        let start = *start.get_or_insert(segment.seq);
+        let data = packet.data();
+        if !data.is_empty() {
+            bytes.insert(segment.seq.wrapping_sub(start), data.to_vec());
+        }
+    }
+    bytes.into_values().flatten().collect()
 }
 
 /// The segments that open, close, reset or carry data, each once, with the
