@@ -88,7 +88,9 @@ pub struct Mutant {
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
     &ch03_tcp::handshake::GRADER,
+    &ch03_tcp::half_close::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch03_tcp::reset::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,

@@ -1,4 +1,8 @@
 //! Chapter 3: TCP.
 
+pub mod half_close;
 pub mod handshake;
+pub mod reset;
 pub mod time_wait;
+
+mod wire;
