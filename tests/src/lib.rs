@@ -33,6 +33,7 @@ pub mod subject;
 pub mod verdict;
 
 mod ch03_tcp;
+mod ch04_http;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
@@ -84,6 +85,7 @@ pub struct Mutant {
 pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch04_http::http_get::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,

@@ -1,0 +1,5 @@
+//! Chapter 4: a Web page through a proxy.
+
+pub mod http_get;
+
+pub mod server;
