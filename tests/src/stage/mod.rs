@@ -74,6 +74,8 @@ pub struct Stage {
     /// How many times slower than usual this machine is just now, 1 to 8:
     /// ranges of time are widened by it.
     pub slack: u32,
+    /// May the programs open raw sockets?
+    pub(crate) sends_raw: bool,
     binary: PathBuf,
     calls: Vec<String>,
     syscalls: bool,
@@ -119,6 +121,7 @@ impl Stage {
             values: request.values.clone(),
             story: request.story,
             slack,
+            sends_raw: false,
             binary: request.binary.clone(),
             calls: request.calls.clone(),
             syscalls: request.syscalls,
@@ -174,6 +177,9 @@ impl Stage {
         let mut launch = launch.watch(&calls);
         if self.syscalls {
             launch = launch.trace();
+        }
+        if self.sends_raw {
+            launch = launch.sends_raw();
         }
         let program = self.net.host(host)?.start_program(launch)?;
         self.exits.insert(role.to_string(), None);
