@@ -86,6 +86,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch04_http::http_get::GRADER,
+    &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,

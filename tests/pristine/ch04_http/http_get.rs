@@ -31,8 +31,7 @@ fn main() -> anyhow::Result<()> {
             }
         };
         println!("GET {path}");
-        let request =
-            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
         input.conn.write_all(request.as_bytes()).context("write")?;
         match read_answer(&mut input) {
             Ok(answer) => {

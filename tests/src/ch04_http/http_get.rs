@@ -63,24 +63,22 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
         // an answer is judged, and so is what it asked.
         served.push(Served::new(answer, &request));
         stage.fact("served", &served);
-        tell(stage, answer)?;
-        server.say(stage, connection, LAPTOP, &answer.pieces)?;
+        let told = !stage.values.is_empty();
+        if !told {
+            stage.step(KONGMING, format!("answers: {}", answer.kind))?;
+        }
+        for piece in &answer.pieces {
+            if told {
+                let text = piece.escape_ascii();
+                stage.step(KONGMING, format!("sends {text}"))?;
+            }
+            server.say(stage, connection, LAPTOP, piece)?;
+        }
         if answer.fin {
             server.finish(connection);
         }
     }
     stage.end(program)
-}
-
-/// What the figures show of an answer.
-fn tell(stage: &Stage, answer: &Answer) -> Result<(), Halt> {
-    if stage.values.is_empty() {
-        return stage.step(KONGMING, format!("answers: {}", answer.kind));
-    }
-    for piece in &answer.pieces {
-        stage.step(KONGMING, format!("sends {}", piece.escape_ascii()))?;
-    }
-    Ok(())
 }
 
 /// A request, next to the answer that it got.

@@ -6,12 +6,16 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use testbed::{TcpSocket, TcpState};
+use testbed::TcpState;
 
 use crate::stage::{Halt, Role, Stage};
 
 /// What ends a request's head; the requests of these labs have no bodies.
 const END: &[u8] = b"\r\n\r\n";
+/// An Ethernet frame's 1500 bytes without the headers and TCP's timestamps.
+const FULL_SEGMENT: usize = 1448;
+/// What is written is on the wire at once, unless the connection has ended.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A listener, and the connections that it has accepted so far.
 pub struct Server {
@@ -92,49 +96,38 @@ impl Server {
         found.ok_or_else(|| Halt::Missed("waited for a request".into()))
     }
 
-    /// Sends an answer a piece at a time, each in a segment of its own and only
-    /// when the client has read the one before.
+    /// Sends a piece of an answer, and waits until the client has read it: the
+    /// next one comes in a segment of its own.
     pub fn say(
         &mut self,
         stage: &mut Stage,
         connection: usize,
         client_host: &str,
-        pieces: &[Vec<u8>],
+        piece: &[u8],
     ) -> Result<(), Halt> {
         let Connection { stream, client, .. } =
             &mut self.connections[connection];
         let client = *client;
-        let unread = |sockets: &[TcpSocket]| {
-            let open = [TcpState::Established, TcpState::CloseWait];
-            sockets.iter().any(|socket| {
+        if stream.write_all(piece).is_err() {
+            return Ok(()); // It has closed: what it got was enough.
+        }
+        self.pieces += piece.len().div_ceil(FULL_SEGMENT);
+        let data = format!("data from {}", self.host);
+        if !stage.net.wait_frames(&data, self.pieces, PATIENCE)? {
+            return Ok(()); // It has reset, and gets no more.
+        }
+        // Once the wire has answered it has delivered what it has taken.
+        let _ =
+            stage.net.wait_sockets(client_host, Duration::ZERO, |_| true)?;
+        let open = [TcpState::Established, TcpState::CloseWait];
+        stage.sockets_soon(client_host, |sockets| {
+            !sockets.iter().any(|socket| {
                 socket.local == client
                     && socket.receive_queue > 0
                     && socket.inode != 0
                     && open.contains(&socket.state)
             })
-        };
-        for piece in pieces {
-            if stream.write_all(piece).is_err() {
-                return Ok(()); // It has closed: what it got was enough.
-            }
-            self.pieces += piece.len().div_ceil(1448);
-            let data = format!("data from {}", self.host);
-            let sent = stage.net.wait_frames(
-                &data,
-                self.pieces,
-                Duration::from_secs(1),
-            )?;
-            // Whoever has reset gets no more of it.
-            if !sent {
-                return Ok(());
-            }
-            // By then the wire has delivered what it has.
-            let _ =
-                stage
-                    .net
-                    .wait_sockets(client_host, Duration::ZERO, |_| true)?;
-            stage.sockets_soon(client_host, |sockets| !unread(sockets))?;
-        }
+        })?;
         Ok(())
     }
 
