@@ -37,6 +37,7 @@ pub mod verdict;
 
 mod ch01_suite;
 mod ch03_tcp;
+mod ch04_http;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
@@ -91,6 +92,8 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::half_close::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch03_tcp::reset::GRADER,
+    &ch04_http::http_get::GRADER,
+    &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
