@@ -12,8 +12,8 @@ use testbed::{Console, Exit, Launch, Network, Testbed};
 
 use super::order::Given;
 use super::{Failure, Message, PLAY, Report, Request};
-use crate::stage::{KONGMING, LAPTOP, Stage};
-use crate::{GRADERS, Grader, Take};
+use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
+use crate::{GRADERS, claims};
 
 /// Longer than a connection takes whose first SYN is lost.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -76,14 +76,14 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
             std::thread::park();
         }
     }
-    let (grader, take) = find(request)?;
-    let mut stage = Stage::set(network(request), request, take.name)?;
+    let (scenario, take) = find(request)?;
+    let mut stage = Stage::set(network(request), request, take)?;
     announce(&stage.net, door)?;
     let follower = request.live.then(|| {
         stage.net.follow(|event| report(&Ok(Message::Event(event.clone()))))
     });
     carry_out(orders, stage.net.wire().console());
-    let outcome = (grader.scenario)(&mut stage);
+    let outcome = scenario(&mut stage);
     let performance = stage.close(outcome)?;
     drop(follower); // After the last event.
     report(&Ok(Message::Performance(Box::new(performance))));
@@ -160,16 +160,20 @@ fn announce(net: &Testbed, door: Option<Door>) -> testbed::Result<()> {
     Ok(())
 }
 
-fn find(
-    request: &Request,
-) -> testbed::Result<(&'static Grader, &'static Take)> {
-    let found = GRADERS
-        .iter()
-        .find(|grader| grader.id == request.lab)
-        .and_then(|grader| {
-            let mut takes = grader.takes.iter();
-            Some((*grader, takes.find(|take| take.name == request.take)?))
-        });
+/// What happens on a stage.
+pub(crate) type Scenario = Box<dyn FnOnce(&mut Stage) -> Result<(), Halt>>;
+
+/// The scenario of a lab's take or of a claim's probe, and the take's name.
+fn find(request: &Request) -> testbed::Result<(Scenario, &'static str)> {
+    if let Some(probe) = claims::scenario(request)? {
+        return Ok(probe);
+    }
+    let grader = GRADERS.iter().find(|grader| grader.id == request.lab);
+    let found = grader.and_then(|grader| {
+        let mut takes = grader.takes.iter();
+        let take = takes.find(|take| take.name == request.take)?;
+        Some((Box::new(grader.scenario) as Scenario, take.name))
+    });
     found.ok_or_else(|| {
         let Request { lab, take, .. } = request;
         testbed::Error::new(format!("no grader for {lab}, take `{take}`"))
