@@ -19,6 +19,13 @@ pub(super) const WWW: &str = "www.example.test";
 /// What a call waits for at most; it is answered within milliseconds.
 const SOON: Duration = Duration::from_secs(4);
 
+/// Options of setsockopt(2) that are an int: their level and name.
+pub(super) type IntOption = (libc::c_int, libc::c_int);
+pub(super) const QUICKACK: IntOption = (libc::IPPROTO_TCP, libc::TCP_QUICKACK);
+pub(super) const MTU_DISCOVER: IntOption =
+    (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
+pub(super) const UDP_SEGMENT: IntOption = (libc::SOL_UDP, libc::UDP_SEGMENT);
+
 /// A failed call in a probe is a failure of the testbed, with its name.
 pub(super) trait Call<T> {
     fn call(self, name: &str) -> Result<T, Halt>;
@@ -270,6 +277,60 @@ impl<'a> Ground<'a> {
         self.stage.frames(what, count)
     }
 
+    /// Have so many such frames been on the wire, or will they be by then?
+    pub(super) fn seen(
+        &self,
+        what: &str,
+        count: usize,
+        millis: u64,
+    ) -> Result<bool, Halt> {
+        let limit = Duration::from_millis(millis) * self.stage.slack;
+        Ok(self.stage.net.wait_frames(what, count, limit)?)
+    }
+
+    /// Waits until a host's connection has so many bytes to be read.
+    pub(super) fn queued(
+        &mut self,
+        host: &str,
+        bytes: u32,
+    ) -> Result<(), Halt> {
+        let what = format!("{bytes} bytes in the receive queue");
+        self.stage.sockets(host, &what, |sockets| {
+            sockets.iter().any(|socket| {
+                socket.state != TcpState::Listen
+                    && socket.receive_queue >= bytes
+            })
+        })?;
+        Ok(())
+    }
+
+    /// Waits until all that a host's connections have sent is acknowledged.
+    pub(super) fn acknowledged(&mut self, host: &str) -> Result<(), Halt> {
+        self.stage.sockets(host, "every acknowledgement", |sockets| {
+            sockets.iter().all(|socket| {
+                socket.state == TcpState::Listen || socket.send_queue == 0
+            })
+        })?;
+        Ok(())
+    }
+
+    /// Waits until a host's sockets have all closed, but for listeners and
+    /// TIME-WAIT.
+    pub(super) fn settled(&mut self, host: &str) -> Result<(), Halt> {
+        let rest = [TcpState::Listen, TcpState::TimeWait];
+        self.stage.sockets(host, "the end of the connection", |sockets| {
+            sockets.iter().all(|socket| rest.contains(&socket.state))
+        })?;
+        Ok(())
+    }
+
+    /// Cuts a host's cable, or mends it.
+    pub(super) fn cable(&self, host: &str, whole: bool) -> Result<(), Halt> {
+        let wire = self.stage.net.wire();
+        let done = if whole { wire.plug(host) } else { wire.cut(host) };
+        Ok(done?)
+    }
+
     /// The host's TCP sockets.
     pub(super) fn sockets(&self, host: &str) -> Result<Vec<TcpSocket>, Halt> {
         Ok(self.host(host)?.tcp_sockets()?)
@@ -356,6 +417,26 @@ impl<'a> Ground<'a> {
 }
 
 impl Pair {
+    /// Closes one end, then the other: each FIN is acknowledged before the
+    /// next is sent.
+    pub(super) fn close(
+        self,
+        ground: &mut Ground<'_>,
+        server_first: bool,
+    ) -> Result<(SocketAddr, TcpListener), Halt> {
+        let Pair { client, server, listener, address } = self;
+        let (first, second, host) = match server_first {
+            true => (server, client, LAPTOP),
+            false => (client, server, KONGMING),
+        };
+        drop(first);
+        ground.socket_in(host, TcpState::CloseWait)?;
+        ground.acknowledged(if server_first { KONGMING } else { LAPTOP })?;
+        drop(second);
+        ground.settled(host)?;
+        Ok((address, listener))
+    }
+
     /// Sends it in one call.
     pub(super) fn say(&self, text: &[u8]) -> Result<(), Halt> {
         use std::io::Write;
@@ -367,6 +448,18 @@ impl Pair {
         use std::io::Write;
         (&self.server).write_all(text).call("write")
     }
+}
+
+/// Seconds with two digits, separated by commas.
+pub(super) fn seconds(times: &[f64]) -> String {
+    let all = times.iter().map(|ms| format!("{:.2}", ms / 1000.0));
+    all.collect::<Vec<_>>().join(", ")
+}
+
+/// Is a time of so many milliseconds, give or take a busy machine?
+pub(super) fn about(millis: f64, expected: f64, slack: u32) -> bool {
+    let late = expected * 0.25 + 30.0 * f64::from(slack);
+    millis > expected * 0.8 && millis < expected + late
 }
 
 /// Reads until so much has come.
