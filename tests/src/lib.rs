@@ -20,9 +20,11 @@
 //! - [`progress`]: how far the learner is
 //! - one module a chapter: the graders
 //! - [`grade`]: a subject in, a verdict out
+//! - [`claims`]: what the text of 2013 says, and what this kernel does
 
 pub mod catalogue;
 pub mod causes;
+pub mod claims;
 pub mod compile;
 pub mod corpus;
 pub mod filter;
