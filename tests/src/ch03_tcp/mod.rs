@@ -1,4 +1,6 @@
 //! Chapter 3: TCP.
 
+mod counters;
 pub mod handshake;
+pub mod nagle;
 pub mod time_wait;
