@@ -96,6 +96,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::reset::GRADER,
     &ch04_http::http_get::GRADER,
     &ch04_http::cookies::GRADER,
+    &ch03_tcp::nagle::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
