@@ -13,6 +13,7 @@
 //! - [`causes`]: what each cause of a failure means, and what helps
 //! - [`generated`]: wrong programs that are made and not written
 //! - [`stage`]: a scenario in its process: the network, programs, waiting
+//! - [`filter`], [`corpus`]: lines and frames for programs that answer each
 //! - [`perform`]: that process seen from outside: started, heard, ended
 //! - [`verdict`]: named checks with evidence; a cause
 //! - [`snapshot`]: a run's text against the recorded one
@@ -23,6 +24,8 @@
 pub mod catalogue;
 pub mod causes;
 pub mod compile;
+pub mod corpus;
+pub mod filter;
 pub mod generated;
 pub mod hash;
 pub mod perform;
@@ -32,6 +35,7 @@ pub mod stage;
 pub mod subject;
 pub mod verdict;
 
+mod ch01_suite;
 mod ch03_tcp;
 mod ch05_sockets;
 mod ch13_processes;
@@ -82,6 +86,7 @@ pub struct Mutant {
 
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
+    &ch01_suite::frames::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch05_sockets::byteorder::GRADER,

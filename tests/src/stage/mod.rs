@@ -206,6 +206,15 @@ impl Stage {
         self.programs[role.0].send_line(line);
     }
 
+    /// Types all these lines and ends its input, without waiting until it has
+    /// read them.
+    pub fn feed(&mut self, role: Role, lines: &[String]) {
+        self.pause_unless_announced();
+        self.note_input(role, Input::End);
+        let text = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.programs[role.0].feed(text);
+    }
+
     /// Ends its standard input.
     pub fn close_stdin(&mut self, role: Role) {
         self.pause_unless_announced();
