@@ -45,7 +45,8 @@ pub fn mixed_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
     Ok(frames.collect())
 }
 
-fn name(t_ns: u64) -> String {
+/// A time of capture as a name.
+pub(crate) fn name(t_ns: u64) -> String {
     format!("{}.{:09}", t_ns / 1_000_000_000, t_ns % 1_000_000_000)
 }
 

@@ -90,6 +90,7 @@ pub struct Mutant {
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
+    &ch01_suite::dns::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
     &ch03_tcp::time_wait::GRADER,

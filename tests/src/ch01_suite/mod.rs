@@ -1,3 +1,6 @@
 //! Chapter 1: the protocol suite.
 
+pub mod dns;
 pub mod frames;
+
+mod messages;
