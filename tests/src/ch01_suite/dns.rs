@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use testbed::Profile;
 
-use super::messages;
 use crate::corpus::{self, Taken, hex};
 use crate::filter::{self, Question};
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
 use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
+
+mod messages;
 
 /// How the lab is graded.
 pub static GRADER: Grader = Grader {

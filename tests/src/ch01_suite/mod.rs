@@ -2,5 +2,3 @@
 
 pub mod dns;
 pub mod frames;
-
-mod messages;
