@@ -84,6 +84,7 @@ pub struct Mutant {
 pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
+    &ch03_tcp::connect_timeout::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch03_tcp::reset::GRADER,
     &ch05_sockets::byteorder::GRADER,

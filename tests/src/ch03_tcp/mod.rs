@@ -1,5 +1,6 @@
 //! Chapter 3: TCP.
 
+pub mod connect_timeout;
 pub mod half_close;
 pub mod handshake;
 pub mod reset;
