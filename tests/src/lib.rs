@@ -86,6 +86,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::half_close::GRADER,
     &ch03_tcp::connect_timeout::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch03_tcp::orphan::GRADER,
     &ch03_tcp::reset::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,

@@ -3,6 +3,7 @@
 pub mod connect_timeout;
 pub mod half_close;
 pub mod handshake;
+pub mod orphan;
 pub mod reset;
 pub mod time_wait;
 
