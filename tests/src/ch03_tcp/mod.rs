@@ -1,5 +1,9 @@
 //! Chapter 3: TCP.
 
+pub mod connect_timeout;
+pub mod half_close;
+pub mod handshake;
+pub mod orphan;
 mod counters;
 pub mod half_close;
 pub mod handshake;
