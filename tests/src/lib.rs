@@ -85,6 +85,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch03_tcp::nagle::GRADER,
+    &ch03_tcp::window::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,

@@ -4,3 +4,4 @@ mod counters;
 pub mod handshake;
 pub mod nagle;
 pub mod time_wait;
+pub mod window;
