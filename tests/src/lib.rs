@@ -100,6 +100,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::nagle::GRADER,
     &ch04_http::http_get::GRADER,
     &ch04_http::cookies::GRADER,
+    &ch03_tcp::window::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,

@@ -12,3 +12,4 @@ pub mod reset;
 pub mod time_wait;
 
 mod wire;
+pub mod window;
