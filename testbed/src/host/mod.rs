@@ -4,6 +4,7 @@ mod birth;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -256,6 +257,19 @@ impl Host {
         self.run(move || {
             let written = fs::write(&path, &value);
             written.call(format!("write `{value}` to {}", path.display()))
+        })?
+    }
+
+    /// Sends a frame from an interface (`eth0`), byte for byte as it is: right,
+    /// wrong or cut short. It needs 14 bytes at least, an Ethernet header.
+    pub fn send_frame(&self, interface: &str, frame: &[u8]) -> Result<()> {
+        let (name, frame) = (interface.to_string(), frame.to_vec());
+        self.run(move || {
+            let index = netlink::index(&name)?;
+            let socket = sys::packet_socket(index)
+                .call(format!("socket AF_PACKET on {name}"))?;
+            let sent = fs::File::from(socket).write_all(&frame);
+            sent.call(format!("write {} bytes to {name}", frame.len()))
         })?
     }
 
