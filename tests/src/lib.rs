@@ -32,6 +32,7 @@ pub mod stage;
 pub mod subject;
 pub mod verdict;
 
+mod ch01_suite;
 mod ch03_tcp;
 mod ch05_sockets;
 mod ch13_processes;
@@ -82,6 +83,7 @@ pub struct Mutant {
 
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
+    &ch01_suite::arp::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch05_sockets::byteorder::GRADER,
