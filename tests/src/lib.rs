@@ -84,6 +84,7 @@ pub struct Mutant {
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::arp::GRADER,
+    &ch01_suite::encapsulate::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch05_sockets::byteorder::GRADER,

@@ -1,3 +1,4 @@
 //! Chapter 1: the protocol suite.
 
 pub mod arp;
+pub mod encapsulate;

@@ -26,9 +26,11 @@ fn main() -> anyhow::Result<()> {
 
     let everything = i32::from((libc::ETH_P_ALL as u16).to_be());
     // SAFETY: plain integer arguments.
-    let fd = cvt(unsafe {
-        libc::socket(libc::AF_PACKET, libc::SOCK_RAW, everything)
-    } as isize)? as i32;
+    let fd =
+        cvt(
+            unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW, everything) }
+                as isize,
+        )? as i32;
     // SAFETY: all fields of sockaddr_ll are integers; zero is valid.
     let mut link: libc::sockaddr_ll = unsafe { zeroed() };
     link.sll_family = libc::AF_PACKET as u16;
@@ -39,9 +41,8 @@ fn main() -> anyhow::Result<()> {
     // SAFETY: the pointer and the length are those of `link`.
     cvt(unsafe { libc::bind(fd, (&raw const link).cast(), length) } as isize)?;
     // SAFETY: as above; the kernel fills in the station address.
-    cvt(unsafe {
-        libc::getsockname(fd, (&raw mut link).cast(), &mut length)
-    } as isize)?;
+    cvt(unsafe { libc::getsockname(fd, (&raw mut link).cast(), &mut length) }
+        as isize)?;
     let station = &link.sll_addr[..6];
 
     let mut frame = [&[0xff; 6], station, &TYPE].concat();
