@@ -89,6 +89,8 @@ pub struct Mutant {
 
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
+    &ch01_suite::arp::GRADER,
+    &ch01_suite::encapsulate::GRADER,
     &ch01_suite::frames::GRADER,
     &ch01_suite::dns::GRADER,
     &ch03_tcp::handshake::GRADER,
