@@ -2,6 +2,7 @@
 
 mod birth;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -19,6 +20,7 @@ use crate::descriptors::{Descriptor, Names, Tables};
 use crate::error::{Call, Error, Result};
 use crate::ipc::IpcObject;
 use crate::launch::Launch;
+use crate::neighbours::Neighbour;
 use crate::network::{Backend, HostSpec};
 use crate::profile::Profile;
 use crate::program::{Mourner, Program};
@@ -27,7 +29,7 @@ use crate::sockets::TcpSocket;
 use crate::trace::Trace;
 use crate::tracer::{Seizure, Tracing};
 use crate::wire::Tap;
-use crate::{descriptors, ipc, processes, sessions, sys};
+use crate::{counters, descriptors, ipc, netlink, processes, sessions, sys};
 
 use birth::{Core, become_host, live};
 
@@ -255,6 +257,46 @@ impl Host {
             let written = fs::write(&path, &value);
             written.call(format!("write `{value}` to {}", path.display()))
         })?
+    }
+
+    /// What the host knows of the stations on the wire of an interface (`eth0`).
+    pub fn neighbours(&self, interface: &str) -> Result<Vec<Neighbour>> {
+        let name = interface.to_string();
+        self.run(move || netlink::neighbours(&name))?
+    }
+
+    /// Sets an entry of the neighbour table by hand: it is
+    /// [`Permanent`](crate::NeighbourState), and nobody is asked any more.
+    pub fn set_neighbour(
+        &self,
+        interface: &str,
+        address: IpAddr,
+        station: [u8; 6],
+    ) -> Result<()> {
+        let name = interface.to_string();
+        self.run(move || netlink::set_neighbour(&name, address, station))?
+    }
+
+    /// Deletes an entry of the neighbour table.
+    ///
+    /// # Errors
+    ///
+    /// There is none (ENOENT). Its kernel deletes entries by itself, too.
+    pub fn forget_neighbour(
+        &self,
+        interface: &str,
+        address: IpAddr,
+    ) -> Result<()> {
+        let name = interface.to_string();
+        self.run(move || netlink::delete_neighbour(&name, address))?
+    }
+
+    /// What its kernel has counted since it is up, by the names of nstat(8):
+    /// `UdpInCsumErrors`, `IpInHdrErrors`.
+    pub fn counters(&self) -> Result<BTreeMap<String, u64>> {
+        let first = sessions::number(&self.core.first)?;
+        let gone = || Error::new(format!("{} has ended", self.name()));
+        counters::of_process(first.ok_or_else(gone)?)
     }
 
     /// The host's TCP sockets at this moment.

@@ -15,6 +15,7 @@ mod hosts;
 mod internet;
 mod isolation;
 mod links;
+mod neighbours;
 mod pcapng;
 mod processes;
 mod profiles;
@@ -39,6 +40,7 @@ const TESTS: &[(&str, &[Test])] = &[
     ("autopsy", autopsy::TESTS),
     ("rules", rules::TESTS),
     ("links", links::TESTS),
+    ("neighbours", neighbours::TESTS),
     ("trace", trace::TESTS),
     ("pcapng", pcapng::TESTS),
     ("isolation", isolation::TESTS),
