@@ -27,7 +27,7 @@
 //! run in which a frame was lost unasked says so ([`Trace::is_void`]).
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
-//! `sys` (all `unsafe`), `enter`, `neighbours`, `netlink`, `packet`, `sockets`, `trace`,
+//! `sys` (all `unsafe`), `enter`, `neighbours`, `netlink`, `routes`, `packet`, `sockets`, `trace`,
 //! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `tracer`, `processes`,
 //! `descriptors`, `counters`, `autopsy`, `ipc`, `room`, `program`, `launch`, `host`,
 //! `interfaces`, `network`, `running`, `internet`, `door`.
@@ -55,6 +55,7 @@ mod profile;
 mod program;
 mod recorder;
 mod room;
+mod routes;
 mod running;
 mod sampler;
 mod sessions;
@@ -81,6 +82,7 @@ pub use packet::{Flags, Packet, Segment};
 pub use processes::{ProcessInfo, Rest};
 pub use profile::Profile;
 pub use program::{Exit, Program};
+pub use routes::Route;
 pub use running::{Follower, Testbed};
 pub use sockets::{TcpSocket, TcpState, Timer, TimerKind};
 pub use threads::ThreadInfo;

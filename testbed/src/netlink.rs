@@ -303,7 +303,7 @@ pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     )
 }
 
-fn family(addr: IpAddr) -> AddressFamily {
+pub(crate) fn family(addr: IpAddr) -> AddressFamily {
     match addr {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
@@ -330,7 +330,7 @@ fn create(message: RouteNetlinkMessage, call: String) -> Result<()> {
 
 /// Sends one request and reads one answer: an acknowledgement, an error, or
 /// the object that was asked for.
-fn request(
+pub(crate) fn request(
     message: RouteNetlinkMessage,
     flags: u16,
     call: &str,
@@ -338,13 +338,13 @@ fn request(
     request_on(&open_route()?, message, flags, call)
 }
 
-fn open_route() -> Result<Socket> {
+pub(crate) fn open_route() -> Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE).call("socket NETLINK_ROUTE")?;
     socket.bind_auto().call("bind NETLINK_ROUTE")?;
     Ok(socket)
 }
 
-fn request_on(
+pub(crate) fn request_on(
     socket: &Socket,
     message: RouteNetlinkMessage,
     flags: u16,
@@ -363,7 +363,7 @@ fn request_on(
 
 /// Asks for every object of a kind: as many messages as there are objects, in
 /// as many datagrams as the kernel likes.
-fn dump(
+pub(crate) fn dump(
     message: RouteNetlinkMessage,
     call: &str,
 ) -> Result<Vec<RouteNetlinkMessage>> {

@@ -149,3 +149,13 @@ fn bend(draw: &mut Draw, bytes: &mut Vec<u8>, how: usize) {
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
+
+/// The bytes again; `None`: it is not hexadecimal, or is empty.
+pub fn unhex(text: &str) -> Option<Vec<u8>> {
+    let pairs = text.as_bytes().chunks(2);
+    let byte = |pair: &[u8]| {
+        let pair = std::str::from_utf8(pair).ok().filter(|p| p.len() == 2)?;
+        u8::from_str_radix(pair, 16).ok()
+    };
+    (!text.is_empty()).then(|| pairs.map(byte).collect())?
+}

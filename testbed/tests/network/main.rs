@@ -21,6 +21,7 @@ mod processes;
 mod profiles;
 mod programs;
 mod roles;
+mod routes;
 mod rules;
 mod sitters;
 mod subjects;
@@ -45,6 +46,7 @@ const TESTS: &[(&str, &[Test])] = &[
     ("pcapng", pcapng::TESTS),
     ("isolation", isolation::TESTS),
     ("internet", internet::TESTS),
+    ("routes", routes::TESTS),
     ("profiles", profiles::TESTS),
     ("calls", calls::TESTS),
     ("traced", traced::TESTS),

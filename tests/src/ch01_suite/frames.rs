@@ -41,6 +41,9 @@ const BENT: usize = 1_500;
 const BENT_SHOWN: usize = 12;
 
 fn scenario(stage: &mut Stage) -> Result<(), Halt> {
+    if !stage.values.is_empty() {
+        return ask_these(stage);
+    }
     let real = corpus::mixed_run(stage)?;
     let (abouts, mut made): (Vec<_>, Vec<_>) =
         made_over(&real).into_iter().unzip();
@@ -52,6 +55,17 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     let made = made.map(|(taken, about)| question(taken, about, false));
     let real = real.iter().map(|taken| question(taken, about(taken), true));
     let questions: Vec<Question> = real.chain(made).collect();
+    filter::ask(stage, PROGRAM, LAPTOP, &[], &questions)
+}
+
+/// Frames that the user has written, in hexadecimal.
+fn ask_these(stage: &mut Stage) -> Result<(), Halt> {
+    let frames = stage.values.iter().map(|text| corpus::unhex(text));
+    let frames: Option<Vec<_>> = frames.collect();
+    let missed = || Halt::Missed("waited for frames as `0a1b2c...`".into());
+    let frames = corpus::named(&[], frames.ok_or_else(missed)?);
+    let question = |taken| question(taken, "malformed", false);
+    let questions: Vec<Question> = frames.iter().map(question).collect();
     filter::ask(stage, PROGRAM, LAPTOP, &[], &questions)
 }
 
