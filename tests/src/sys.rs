@@ -1,6 +1,7 @@
 //! This crate's only `unsafe`.
 
 use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_long};
 
@@ -61,5 +62,28 @@ fn msgget(key: c_int) -> io::Result<c_int> {
     match unsafe { libc::msgget(key, 0) } {
         -1 => Err(io::Error::last_os_error()),
         queue => Ok(queue),
+    }
+}
+
+/// `setsockopt(2)` IP_OPTIONS: every packet of this socket has these.
+pub(crate) fn set_ip_options(
+    socket: BorrowedFd<'_>,
+    options: &[u8],
+) -> io::Result<()> {
+    set_option(socket, libc::IPPROTO_IP, libc::IP_OPTIONS, options)
+}
+
+fn set_option(
+    socket: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    value: &[u8],
+) -> io::Result<()> {
+    let (at, length) = (value.as_ptr().cast(), value.len() as u32);
+    let fd = socket.as_raw_fd();
+    // SAFETY: `length` bytes are at this address, and `socket` is open.
+    match unsafe { libc::setsockopt(fd, level, name, at, length) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
     }
 }
