@@ -36,6 +36,7 @@ pub mod subject;
 pub mod verdict;
 
 mod ch01_suite;
+mod ch02_ip;
 mod ch03_tcp;
 mod ch05_sockets;
 mod ch13_processes;
@@ -87,6 +88,7 @@ pub struct Mutant {
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
+    &ch02_ip::forward::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch05_sockets::byteorder::GRADER,

@@ -1,0 +1,4 @@
+//! Chapter 2: IP.
+
+pub mod forward;
+mod packets;
