@@ -20,9 +20,11 @@
 //! - [`progress`]: how far the learner is
 //! - one module a chapter: the graders
 //! - [`grade`]: a subject in, a verdict out
+//! - [`claims`]: what the text of 2013 says, and what this kernel does
 
 pub mod catalogue;
 pub mod causes;
+pub mod claims;
 pub mod compile;
 pub mod corpus;
 pub mod filter;
@@ -38,6 +40,7 @@ pub mod verdict;
 mod ch01_suite;
 mod ch02_ip;
 mod ch03_tcp;
+mod ch04_http;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
@@ -90,7 +93,12 @@ pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
     &ch02_ip::forward::GRADER,
     &ch03_tcp::handshake::GRADER,
+    &ch03_tcp::half_close::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch03_tcp::reset::GRADER,
+    &ch03_tcp::nagle::GRADER,
+    &ch04_http::http_get::GRADER,
+    &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
