@@ -345,14 +345,17 @@ fn judge_one(performance: &Performance, judge: &mut Judge) {
     }
     let sent: Vec<String> =
         all.iter().filter(by_router).map(Seen::line).collect();
-    let dead = sent.iter().find(|line| line.contains(" ttl 0 "));
+    let dead = sent.iter().find(|line| line.ends_with(" ttl 0"));
     judge.check(
         "ttl-zero-sent",
         "no packet leaves the router with 0 to live",
         dead.is_none(),
         dead.cloned().unwrap_or_default(),
     );
-    for passage in &passages {
+    // First those whose every bit the run has drawn.
+    let (drawn, others): (Vec<_>, Vec<_>) =
+        passages.iter().partition(|passage| !name(&passage.came).is_empty());
+    for passage in drawn.into_iter().chain(others) {
         judge_passage(passage, judge);
         if !judge.content() {
             return;
@@ -448,7 +451,11 @@ fn judge_last_hop(
 
 /// A packet that goes on: what has changed?
 fn judge_next(line: &str, came: &Seen<'_>, went: &Seen<'_>, judge: &mut Judge) {
-    let evidence = format!("came {line}\nwent {}", went.line());
+    let [before, after] = [came, went].map(Seen::checksum);
+    let evidence = format!(
+        "came {line} checksum {before:#06x}\nwent {} checksum {after:#06x}",
+        went.line()
+    );
     let name = "the time to live goes down by one";
     judge.check("ttl-kept", name, went.ttl() == came.ttl() - 1, &evidence);
     let mut header = went.bytes[..header_length(went.bytes)].to_vec();
