@@ -1,4 +1,5 @@
 //! Chapter 2: IP.
 
 pub mod forward;
+pub mod fragments;
 mod packets;
