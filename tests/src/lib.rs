@@ -95,6 +95,8 @@ pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
     &ch01_suite::dns::GRADER,
     &ch02_ip::ipv4_header::GRADER,
+    &ch02_ip::fragments::GRADER,
+    &ch02_ip::forward::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
     &ch03_tcp::connect_timeout::GRADER,
