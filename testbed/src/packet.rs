@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    LaxIpv4Slice, LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpOptionElement, TcpSlice,
-    TransportSlice,
+    LaxIpv4Slice, LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpOptionElement,
+    TcpSlice, TransportSlice,
 };
 
 /// A decoded frame. What could not be decoded is `None`; nothing panics.

@@ -90,10 +90,10 @@ pub struct Mutant {
 
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
-    &ch01_suite::arp::GRADER,
-    &ch01_suite::encapsulate::GRADER,
     &ch01_suite::frames::GRADER,
+    &ch01_suite::arp::GRADER,
     &ch01_suite::dns::GRADER,
+    &ch01_suite::encapsulate::GRADER,
     &ch02_ip::ipv4_header::GRADER,
     &ch02_ip::fragments::GRADER,
     &ch02_ip::forward::GRADER,
@@ -104,9 +104,9 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::orphan::GRADER,
     &ch03_tcp::reset::GRADER,
     &ch03_tcp::nagle::GRADER,
+    &ch03_tcp::window::GRADER,
     &ch04_http::http_get::GRADER,
     &ch04_http::cookies::GRADER,
-    &ch03_tcp::window::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,

@@ -1,6 +1,6 @@
 //! Chapter 2: IP.
 
-pub mod ipv4_header;
 pub mod forward;
 pub mod fragments;
+pub mod ipv4_header;
 mod packets;
