@@ -1,14 +1,11 @@
 //! Chapter 3: TCP.
 
 pub mod connect_timeout;
-pub mod half_close;
-pub mod handshake;
-pub mod orphan;
 mod counters;
 pub mod half_close;
 pub mod handshake;
 pub mod nagle;
+pub mod orphan;
 pub mod reset;
 pub mod time_wait;
-
 mod wire;
