@@ -96,6 +96,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch01_suite::encapsulate::GRADER,
     &ch02_ip::ipv4_header::GRADER,
     &ch02_ip::fragments::GRADER,
+    &ch02_ip::routes::GRADER,
     &ch02_ip::forward::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
