@@ -50,8 +50,8 @@ const FIRSTS: &[u32] = &[10, 44, 100, 172, 198];
 /// Routes that send nothing; the program says `unreachable` for each.
 const REFUSALS: &[&str] = &["unreachable", "prohibit", "blackhole"];
 /// So many destinations inside each prefix, and anywhere.
-const INSIDE: usize = 16;
-const ANYWHERE: usize = 250;
+const INSIDE: usize = 24;
+const ANYWHERE: usize = 400;
 /// What is asked about, in this order: the first wrong answer is shown.
 const ABOUTS: &[&str] = &[
     "network", "overlap", "metric", "host", "link", "default", "refusal",
