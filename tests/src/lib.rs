@@ -84,6 +84,7 @@ pub struct Mutant {
 pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch03_tcp::half_open::GRADER,
     &ch03_tcp::nagle::GRADER,
     &ch03_tcp::window::GRADER,
     &ch05_sockets::byteorder::GRADER,
