@@ -31,8 +31,7 @@ enum Watch {
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let number =
-        |at: usize| args[at].parse().with_context(|| format!("{}", args[at]));
+    let number = |at: usize| args[at].parse().with_context(|| args[at].clone());
     let seconds = |at: usize| number(at).map(Duration::from_secs);
     let watch = match (args.first().map(String::as_str), args.len()) {
         (Some("plain"), 2) => Watch::Plain,
@@ -76,5 +75,15 @@ fn set(conn: &TcpStream, watch: &Watch) {
     //    to give up when so many probes in a row have had no answer. With
     //    `UserTimeout` it is to give up when what was sent has not been
     //    acknowledged for so long.
-    todo!("the options are not set: {conn:?} {watch:?}")
+    match watch {
+        Watch::Plain => {}
+        Watch::Keepalive { idle, interval, count } => {
+            todo!(
+                "keepalive is not set: {conn:?} {idle:?} {interval:?} {count}"
+            )
+        }
+        Watch::UserTimeout(time) => {
+            todo!("the user timeout is not set: {conn:?} {time:?}")
+        }
+    }
 }
