@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use graders::verdict::Performance;
-use testbed::trace::{CallEvent, Event, Frame, Stream, View, What};
+use testbed::trace::{CallEvent, Event, Frame, Stations, Stream, View, What};
 use testbed::{Flags, Matcher, Trace};
 
 use super::facts::{self, connections};
@@ -57,6 +57,8 @@ pub enum Kind {
 /// A frame as it is drawn.
 #[derive(Clone, Debug)]
 pub struct Arrow {
+    /// The host that it is for; `None`: to all.
+    pub to: Option<String>,
     /// When it arrived; `None`: never.
     pub delivered_ns: Option<u64>,
     /// What the wire did to it.
@@ -131,6 +133,7 @@ pub fn tell(
     let folds = folds.collect::<Result<Vec<_>, _>>()?;
     let mut items = Vec::new();
     let mut view = View::new();
+    let stations = Stations::of(trace);
     let several = connections(trace) > 1;
     let mut folded = Vec::new();
     let loader = of_the_loader(trace);
@@ -139,9 +142,8 @@ pub fn tell(
         if loader.contains(&at) || returns.has_twice(event) {
             continue;
         }
-        let Some(mut item) = item(trace, event, &mut view, several) else {
-            continue;
-        };
+        let drawn = item(trace, event, &mut view, &stations, several);
+        let Some(mut item) = drawn else { continue };
         returns.add(at, &mut item);
         if hidden.iter().any(|hidden| hidden.hides(event)) {
             continue;
@@ -174,6 +176,7 @@ fn item(
     trace: &Trace,
     event: &Event,
     view: &mut View,
+    stations: &Stations,
     several: bool,
 ) -> Option<Item> {
     let (text, kind) = match &event.what {
@@ -198,6 +201,7 @@ fn item(
             let states =
                 states.map(|(host, state)| (host.clone(), state.name()));
             let arrow = Arrow {
+                to: stations.receiver(trace, frame),
                 delivered_ns: frame.delivered_ns,
                 notes: frame.wire.clone(),
                 connection,
@@ -481,6 +485,26 @@ fn fold(items: Folded, settings: &Settings<'_>) -> anyhow::Result<Vec<Item>> {
         at += count;
     }
     Ok(told)
+}
+
+/// Every host with a column: those two, and whoever else sends or gets a frame
+/// of the part that is shown.
+pub fn columns(trace: &Trace, items: &[Item]) -> Vec<String> {
+    let (left, right) = pair(trace);
+    let frames = items.iter().filter_map(|item| match &item.kind {
+        Kind::Frame(arrow) => Some((&item.host, arrow.to.as_ref())),
+        _ => None,
+    });
+    let ends: BTreeSet<&String> =
+        frames.flat_map(|(from, to)| std::iter::once(from).chain(to)).collect();
+    let others = trace.hosts.iter().map(|host| host.name.clone());
+    let mut columns = vec![left, right];
+    for host in others.filter(|host| ends.contains(host)) {
+        if !columns.contains(&host) {
+            columns.push(host);
+        }
+    }
+    columns
 }
 
 /// The two hosts that are drawn, left and right: those that spoke TCP first,

@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use anyhow::Context;
 use testbed::door::Door;
+use testbed::internet::Internet;
 use testbed::{Console, Exit, Launch, Network, Testbed};
 
 use super::order::Given;
 use super::{Failure, Message, PLAY, Report, Request};
-use crate::stage::{KONGMING, LAPTOP, Stage};
-use crate::{GRADERS, Grader, Take};
+use crate::catalogue::{self, Need};
+use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
+use crate::{GRADERS, claims};
 
 /// Longer than a connection takes whose first SYN is lost.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -58,12 +60,8 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
     }
     let orders = hear_orders();
     if request.lab.is_empty() {
-        let net = network(request).up()?;
-        let _servers = if request.internet {
-            Some(testbed::internet::serve(&net)?)
-        } else {
-            None
-        };
+        let net = network(request, request.internet).up()?;
+        let _servers = serve(&net, request.internet)?;
         match request.take.as_str() {
             "probe" => probe(&net)?,
             "probe-calls" => probe_calls(&net)?,
@@ -76,14 +74,19 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
             std::thread::park();
         }
     }
-    let (grader, take) = find(request)?;
-    let mut stage = Stage::set(network(request), request, take.name)?;
+    let (scenario, take) = find(request)?;
+    let needs = needs(&request.lab);
+    let internet = request.internet || needs.contains(&Need::Internet);
+    let plan = network(request, internet);
+    let mut stage = Stage::set(plan, request, take)?;
+    stage.sends_raw = needs.contains(&Need::RawSockets);
+    let _servers = serve(&stage.net, internet)?;
     announce(&stage.net, door)?;
     let follower = request.live.then(|| {
         stage.net.follow(|event| report(&Ok(Message::Event(event.clone()))))
     });
     carry_out(orders, stage.net.wire().console());
-    let outcome = (grader.scenario)(&mut stage);
+    let outcome = scenario(&mut stage);
     let performance = stage.close(outcome)?;
     drop(follower); // After the last event.
     report(&Ok(Message::Performance(Box::new(performance))));
@@ -141,9 +144,19 @@ fn probe_mounts(net: &Testbed) -> testbed::Result<()> {
     }
 }
 
-fn network(request: &Request) -> Network {
-    let network =
-        if request.internet { Network::internet() } else { Network::lan() };
+/// What the lab of this name takes.
+fn needs(lab: &str) -> Vec<Need> {
+    let labs = catalogue::all().unwrap_or_default();
+    let lab = labs.into_iter().find(|known| known.id == lab);
+    lab.map_or(Vec::new(), |lab| lab.needs)
+}
+
+fn serve(net: &Testbed, internet: bool) -> testbed::Result<Option<Internet>> {
+    internet.then(|| testbed::internet::serve(net)).transpose()
+}
+
+fn network(request: &Request, internet: bool) -> Network {
+    let network = if internet { Network::internet() } else { Network::lan() };
     let network = network.profile(request.profile).seed(request.seed);
     match request.backend {
         Some(backend) => network.backend(backend),
@@ -160,16 +173,20 @@ fn announce(net: &Testbed, door: Option<Door>) -> testbed::Result<()> {
     Ok(())
 }
 
-fn find(
-    request: &Request,
-) -> testbed::Result<(&'static Grader, &'static Take)> {
-    let found = GRADERS
-        .iter()
-        .find(|grader| grader.id == request.lab)
-        .and_then(|grader| {
-            let mut takes = grader.takes.iter();
-            Some((*grader, takes.find(|take| take.name == request.take)?))
-        });
+/// What happens on a stage.
+pub(crate) type Scenario = Box<dyn FnOnce(&mut Stage) -> Result<(), Halt>>;
+
+/// The scenario of a lab's take or of a claim's probe, and the take's name.
+fn find(request: &Request) -> testbed::Result<(Scenario, &'static str)> {
+    if let Some(probe) = claims::scenario(request)? {
+        return Ok(probe);
+    }
+    let grader = GRADERS.iter().find(|grader| grader.id == request.lab);
+    let found = grader.and_then(|grader| {
+        let mut takes = grader.takes.iter();
+        let take = takes.find(|take| take.name == request.take)?;
+        Some((Box::new(grader.scenario) as Scenario, take.name))
+    });
     found.ok_or_else(|| {
         let Request { lab, take, .. } = request;
         testbed::Error::new(format!("no grader for {lab}, take `{take}`"))

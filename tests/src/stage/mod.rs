@@ -26,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same with a person at the wire: a FIN that got lost has been sent again
 /// after 0.2, 0.6, 1.4, 3, 6.2 and 12.6 s by then.
 const CONSOLE_PATIENCE: Duration = Duration::from_secs(20);
-/// How long such a scenario pauses before a step, so that the person can do
+/// The same where the kernel's longest timers are waited for.
+const SLOW_PATIENCE: Duration = Duration::from_secs(200);
+/// How long a scenario with a person pauses before a step, so that the person can do
 /// something first.
 const PAUSE: Duration = Duration::from_secs(2);
 /// What the pauses of a scenario add up to at most: a long one makes only its
@@ -74,6 +76,8 @@ pub struct Stage {
     /// How many times slower than usual this machine is just now, 1 to 8:
     /// ranges of time are widened by it.
     pub slack: u32,
+    /// May the programs open raw sockets?
+    pub(crate) sends_raw: bool,
     binary: PathBuf,
     calls: Vec<String>,
     syscalls: bool,
@@ -108,9 +112,10 @@ impl Stage {
             net.wire().arm(rule)?;
         }
         let draw = net.draw();
-        let (patience, pauses) = match request.console {
-            true => (CONSOLE_PATIENCE, MOST_PAUSES),
-            false => (PATIENCE, Duration::ZERO),
+        let (patience, pauses) = match (request.slow, request.console) {
+            (true, _) => (SLOW_PATIENCE, Duration::ZERO),
+            (_, true) => (CONSOLE_PATIENCE, MOST_PAUSES),
+            _ => (PATIENCE, Duration::ZERO),
         };
         Ok(Stage {
             net,
@@ -119,6 +124,7 @@ impl Stage {
             values: request.values.clone(),
             story: request.story,
             slack,
+            sends_raw: false,
             binary: request.binary.clone(),
             calls: request.calls.clone(),
             syscalls: request.syscalls,
@@ -175,6 +181,9 @@ impl Stage {
         if self.syscalls {
             launch = launch.trace();
         }
+        if self.sends_raw {
+            launch = launch.sends_raw();
+        }
         let program = self.net.host(host)?.start_program(launch)?;
         self.exits.insert(role.to_string(), None);
         self.programs.push(program);
@@ -198,6 +207,15 @@ impl Stage {
         self.pause_unless_announced();
         self.note_input(role, Input::Line);
         self.programs[role.0].send_line(line);
+    }
+
+    /// Types all these lines and ends its input, without waiting until it has
+    /// read them.
+    pub fn feed(&mut self, role: Role, lines: &[String]) {
+        self.pause_unless_announced();
+        self.note_input(role, Input::End);
+        let text = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.programs[role.0].feed(text);
     }
 
     /// Ends its standard input.
