@@ -29,8 +29,7 @@ enum Watch {
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let number =
-        |at: usize| args[at].parse().with_context(|| args[at].clone());
+    let number = |at: usize| args[at].parse().with_context(|| args[at].clone());
     let seconds = |at: usize| number(at).map(Duration::from_secs);
     let watch = match (args.first().map(String::as_str), args.len()) {
         (Some("plain"), 2) => Watch::Plain,
@@ -74,9 +73,8 @@ fn set(conn: &TcpStream, watch: &Watch) -> io::Result<()> {
     match watch {
         Watch::Plain => Ok(()),
         Watch::Keepalive { idle, count, .. } => {
-            let times = TcpKeepalive::new()
-                .with_time(*idle)
-                .with_retries(*count);
+            let times =
+                TcpKeepalive::new().with_time(*idle).with_retries(*count);
             socket.set_tcp_keepalive(&times)
         }
         Watch::UserTimeout(time) => socket.set_tcp_user_timeout(Some(*time)),
