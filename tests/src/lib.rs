@@ -103,6 +103,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::time_wait::GRADER,
     &ch03_tcp::orphan::GRADER,
     &ch03_tcp::reset::GRADER,
+    &ch03_tcp::half_open::GRADER,
     &ch03_tcp::nagle::GRADER,
     &ch03_tcp::window::GRADER,
     &ch04_http::http_get::GRADER,

@@ -3,6 +3,7 @@
 pub mod connect_timeout;
 mod counters;
 pub mod half_close;
+pub mod half_open;
 pub mod handshake;
 pub mod nagle;
 pub mod orphan;
