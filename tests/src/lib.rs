@@ -38,6 +38,7 @@ pub mod subject;
 pub mod verdict;
 
 mod ch01_suite;
+mod ch02_ip;
 mod ch03_tcp;
 mod ch04_http;
 mod ch05_sockets;
@@ -92,6 +93,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch01_suite::arp::GRADER,
     &ch01_suite::encapsulate::GRADER,
     &ch01_suite::frames::GRADER,
+    &ch02_ip::ping::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
     &ch03_tcp::time_wait::GRADER,
