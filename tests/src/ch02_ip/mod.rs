@@ -4,3 +4,4 @@ pub mod forward;
 pub mod fragments;
 pub mod ipv4_header;
 mod packets;
+pub mod ping;
