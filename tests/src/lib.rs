@@ -93,6 +93,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
     &ch02_ip::fragments::GRADER,
     &ch02_ip::forward::GRADER,
+    &ch02_ip::redirect::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
     &ch03_tcp::time_wait::GRADER,

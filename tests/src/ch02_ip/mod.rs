@@ -3,3 +3,4 @@
 pub mod forward;
 pub mod fragments;
 mod packets;
+pub mod redirect;
