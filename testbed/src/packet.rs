@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    LaxIpv4Slice, LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpOptionElement, TcpSlice,
-    TransportSlice,
+    LaxIpv4Slice, LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpOptionElement,
+    TcpSlice, TransportSlice,
 };
 
 /// A decoded frame. What could not be decoded is `None`; nothing panics.
@@ -125,6 +125,18 @@ impl<'a> Packet<'a> {
                 ip.header().destination_addr().into(),
             )),
             LaxNetSlice::Arp(_) => None,
+        }
+    }
+
+    /// The address that an ARP message asks about, or answers to.
+    pub fn arp_target(&self) -> Option<IpAddr> {
+        match self.sliced.as_ref()?.net.as_ref()? {
+            LaxNetSlice::Arp(arp) => {
+                let octets: [u8; 4] =
+                    arp.target_protocol_addr().try_into().ok()?;
+                Some(IpAddr::from(octets))
+            }
+            _ => None,
         }
     }
 

@@ -230,7 +230,8 @@ fn without_numbers(answer: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn questions(performance: &Performance) -> Vec<Question> {
+/// What was asked.
+pub fn questions(performance: &Performance) -> Vec<Question> {
     let value = performance.facts.get("questions").cloned();
     value.and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default()
 }

@@ -2,5 +2,6 @@
 
 pub mod forward;
 pub mod fragments;
+pub mod ipv4_header;
 mod packets;
 pub mod redirect;
