@@ -98,6 +98,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch02_ip::fragments::GRADER,
     &ch02_ip::forward::GRADER,
     &ch02_ip::ping::GRADER,
+    &ch02_ip::redirect::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
     &ch03_tcp::connect_timeout::GRADER,

@@ -5,3 +5,4 @@ pub mod fragments;
 pub mod ipv4_header;
 mod packets;
 pub mod ping;
+pub mod redirect;
