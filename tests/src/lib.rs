@@ -89,6 +89,7 @@ pub struct Mutant {
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
     &ch02_ip::ipv4_header::GRADER,
+    &ch03_tcp::tcp_header::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch05_sockets::byteorder::GRADER,
