@@ -128,6 +128,18 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The address that an ARP message asks about, or answers to.
+    pub fn arp_target(&self) -> Option<IpAddr> {
+        match self.sliced.as_ref()?.net.as_ref()? {
+            LaxNetSlice::Arp(arp) => {
+                let octets: [u8; 4] =
+                    arp.target_protocol_addr().try_into().ok()?;
+                Some(IpAddr::from(octets))
+            }
+            _ => None,
+        }
+    }
+
     /// Is this a fragment of a larger IPv4 datagram?
     pub fn is_fragment(&self) -> bool {
         match self.sliced.as_ref().and_then(|sliced| sliced.net.as_ref()) {

@@ -3,7 +3,6 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -17,6 +16,8 @@ use crate::sys;
 const SOON: Duration = Duration::from_secs(5);
 /// A story has so many kinds of options.
 const SHOWN: usize = 2;
+/// Level and name of the option.
+const IP_OPTIONS: (i32, i32) = (libc::IPPROTO_IP, libc::IP_OPTIONS);
 /// Where the headers are: bits beyond it are data.
 const HEADERS: usize = 74;
 /// Ethernet's shortest frame, without its CRC (IEEE 802.3).
@@ -52,7 +53,8 @@ fn taken(event: &Event, frame: &Frame) -> Taken {
     Taken { name: name(event.t_ns), bytes: frame.bytes.clone() }
 }
 
-fn name(t_ns: u64) -> String {
+/// A time of capture as a name.
+pub(crate) fn name(t_ns: u64) -> String {
     format!("{}.{:09}", t_ns / 1_000_000_000, t_ns % 1_000_000_000)
 }
 
@@ -116,7 +118,7 @@ pub fn options_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
     for options in kinds.iter().filter(|_| !stage.story) {
         let says = laptop.at(|| UdpSocket::bind(("0.0.0.0", 0)))?;
         let says = says.map_err(failed)?;
-        sys::set_ip_options(says.as_fd(), options).map_err(failed)?;
+        sys::set_bytes(&says, IP_OPTIONS, options).map_err(failed)?;
         says.send_to(&words, to).map_err(failed)?;
         hears.recv_from(&mut [0; 64]).map_err(failed)?;
     }
@@ -131,7 +133,7 @@ pub fn options_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
         kinds.truncate(SHOWN);
     }
     for options in kinds {
-        sys::set_ip_options(ping.as_fd(), &options).map_err(failed)?;
+        sys::set_bytes(&ping, IP_OPTIONS, &options).map_err(failed)?;
         ping.send_to(&echo, &to.into()).map_err(failed)?;
         let mut answer = [std::mem::MaybeUninit::uninit(); 256];
         ping.recv(&mut answer).map_err(failed)?;
@@ -235,9 +237,7 @@ pub fn loopback_run(stage: &mut Stage) -> Result<Vec<Vec<u8>>, Halt> {
     let to = SocketAddr::from(([127, 0, 0, 1], stage.draw.port()));
     let words = stage.draw.letters(20);
     let captured = stage.net.host(LAPTOP)?.at(|| {
-        let every = (libc::ETH_P_ALL as u16).to_be();
-        let every = Some(Protocol::from(i32::from(every)));
-        let sees = Socket::new(Domain::PACKET, Type::RAW, every)?;
+        let sees = sys::packet_socket("lo")?;
         sees.set_nonblocking(true)?;
         let listener = TcpListener::bind(to)?;
         let mut conn = TcpStream::connect(to)?;

@@ -20,9 +20,11 @@
 //! - [`progress`]: how far the learner is
 //! - one module a chapter: the graders
 //! - [`grade`]: a subject in, a verdict out
+//! - [`claims`]: what the text of 2013 says, and what this kernel does
 
 pub mod catalogue;
 pub mod causes;
+pub mod claims;
 pub mod compile;
 pub mod corpus;
 pub mod filter;
@@ -38,6 +40,7 @@ pub mod verdict;
 mod ch01_suite;
 mod ch02_ip;
 mod ch03_tcp;
+mod ch04_http;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
@@ -87,11 +90,22 @@ pub struct Mutant {
 
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
+    &ch01_suite::arp::GRADER,
+    &ch01_suite::encapsulate::GRADER,
     &ch01_suite::frames::GRADER,
     &ch02_ip::ipv4_header::GRADER,
     &ch03_tcp::tcp_header::GRADER,
+    &ch01_suite::dns::GRADER,
     &ch03_tcp::handshake::GRADER,
+    &ch03_tcp::half_close::GRADER,
+    &ch03_tcp::connect_timeout::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch03_tcp::orphan::GRADER,
+    &ch03_tcp::reset::GRADER,
+    &ch03_tcp::nagle::GRADER,
+    &ch04_http::http_get::GRADER,
+    &ch04_http::cookies::GRADER,
+    &ch03_tcp::window::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use graders::verdict::Performance;
-use testbed::trace::{CallEvent, Event, Frame, Stream, View, What};
+use testbed::trace::{CallEvent, Event, Frame, Stations, Stream, View, What};
 use testbed::{Flags, Matcher, Trace};
 
 use super::facts::{self, connections};
@@ -57,6 +57,8 @@ pub enum Kind {
 /// A frame as it is drawn.
 #[derive(Clone, Debug)]
 pub struct Arrow {
+    /// The host that it is for; `None`: to all.
+    pub to: Option<String>,
     /// When it arrived; `None`: never.
     pub delivered_ns: Option<u64>,
     /// What the wire did to it.
@@ -99,7 +101,7 @@ impl Look {
 
 /// The words of [`Settings`] that [`tell`] understands.
 pub const KNOWN: &[&str] =
-    &["from=", "to=", "until=", "hide=", "fold=", "run=", "bytes"];
+    &["from=", "to=", "until=", "hide=", "fold=", "run=", "bytes", "windows"];
 
 /// What of a run is to be shown: all of it, or
 ///
@@ -111,6 +113,7 @@ pub const KNOWN: &[&str] =
 ///                         which rule of the wire it was
 /// fold=KIND               neighbours of a kind become one item
 /// bytes                   with the data of frames that have a few bytes of it
+/// windows                 with each segment's window field, as it was sent
 /// ```
 ///
 /// # Errors
@@ -130,6 +133,7 @@ pub fn tell(
     let folds = folds.collect::<Result<Vec<_>, _>>()?;
     let mut items = Vec::new();
     let mut view = View::new();
+    let stations = Stations::of(trace);
     let several = connections(trace) > 1;
     let mut folded = Vec::new();
     let loader = of_the_loader(trace);
@@ -138,9 +142,8 @@ pub fn tell(
         if loader.contains(&at) || returns.has_twice(event) {
             continue;
         }
-        let Some(mut item) = item(trace, event, &mut view, several) else {
-            continue;
-        };
+        let drawn = item(trace, event, &mut view, &stations, several);
+        let Some(mut item) = drawn else { continue };
         returns.add(at, &mut item);
         if hidden.iter().any(|hidden| hidden.hides(event)) {
             continue;
@@ -155,6 +158,11 @@ pub fn tell(
         {
             item.text.push_str(&short_bytes(frame.packet().data()));
         }
+        if let (What::Frame(frame), true) =
+            (&event.what, settings.has("windows"))
+        {
+            item.text.push_str(&window(frame));
+        }
         if let (Kind::Frame(arrow), true) = (&mut item.kind, without_notes) {
             arrow.notes.clear();
         }
@@ -168,6 +176,7 @@ fn item(
     trace: &Trace,
     event: &Event,
     view: &mut View,
+    stations: &Stations,
     several: bool,
 ) -> Option<Item> {
     let (text, kind) = match &event.what {
@@ -192,6 +201,7 @@ fn item(
             let states =
                 states.map(|(host, state)| (host.clone(), state.name()));
             let arrow = Arrow {
+                to: stations.receiver(trace, frame),
                 delivered_ns: frame.delivered_ns,
                 notes: frame.wire.clone(),
                 connection,
@@ -333,6 +343,16 @@ fn short_bytes(data: &[u8]) -> String {
     }
 }
 
+/// The window field of a segment, where its summary has not told it.
+fn window(frame: &Frame) -> String {
+    match frame.packet().segment() {
+        Some(segment) if segment.window > 0 && !segment.flags.rst => {
+            format!(", win {}", segment.window)
+        }
+        _ => String::new(),
+    }
+}
+
 /// Does a segment arrive when there is a newer connection between its ends?
 /// The states that were sampled then are the newer one's.
 fn is_outlived(trace: &Trace, event: &Event, frame: &Frame) -> bool {
@@ -465,6 +485,26 @@ fn fold(items: Folded, settings: &Settings<'_>) -> anyhow::Result<Vec<Item>> {
         at += count;
     }
     Ok(told)
+}
+
+/// Every host with a column: those two, and whoever else sends or gets a frame
+/// of the part that is shown.
+pub fn columns(trace: &Trace, items: &[Item]) -> Vec<String> {
+    let (left, right) = pair(trace);
+    let frames = items.iter().filter_map(|item| match &item.kind {
+        Kind::Frame(arrow) => Some((&item.host, arrow.to.as_ref())),
+        _ => None,
+    });
+    let ends: BTreeSet<&String> =
+        frames.flat_map(|(from, to)| std::iter::once(from).chain(to)).collect();
+    let others = trace.hosts.iter().map(|host| host.name.clone());
+    let mut columns = vec![left, right];
+    for host in others.filter(|host| ends.contains(host)) {
+        if !columns.contains(&host) {
+            columns.push(host);
+        }
+    }
+    columns
 }
 
 /// The two hosts that are drawn, left and right: those that spoke TCP first,

@@ -262,6 +262,14 @@ impl Host {
         })?
     }
 
+    /// A table of this host's network as text, by its name in proc_net(5):
+    /// `arp`, `route`, `snmp`, `netstat`.
+    pub fn net_table(&self, name: &str) -> Result<String> {
+        let first = sessions::number(&self.core.first)?.unwrap_or_default();
+        let path = format!("/proc/{first}/net/{name}");
+        fs::read_to_string(&path).call(format!("read {path}"))
+    }
+
     /// What the host knows of the stations on the wire of an interface (`eth0`).
     pub fn neighbours(&self, interface: &str) -> Result<Vec<Neighbour>> {
         let name = interface.to_string();

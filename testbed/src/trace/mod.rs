@@ -3,6 +3,7 @@
 mod json;
 mod live;
 mod pcapng;
+mod stations;
 mod text;
 mod view;
 
@@ -15,6 +16,7 @@ use crate::packet::Packet;
 use crate::sockets::TcpState;
 
 pub use live::{Live, MOMENT};
+pub use stations::Stations;
 pub use text::Painter;
 pub use view::{SegmentView, View};
 

@@ -1,10 +1,10 @@
 //! The trace as text: a time-sequence diagram between two hosts.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::{
-    CallEvent, Event, Frame, ReturnEvent, StateChange, Trace, View, What,
+    CallEvent, Event, Frame, ReturnEvent, StateChange, Stations, Trace, View,
+    What,
 };
 use crate::sockets::TcpState;
 use crate::wire::Matcher;
@@ -20,8 +20,9 @@ impl Trace {
     /// among the frames is left to chance: two hosts do not wait for each other.
     ///
     /// Each line is a frame: left and right the state of the connection on
-    /// either host once the frame had arrived, or was lost (`✗`). System calls
-    /// are left out.
+    /// either host once the frame had arrived, or was lost (`✗`). A frame from
+    /// or to a third host says both names: `router → www.example.test`. System
+    /// calls are left out.
     pub fn to_text(&self) -> String {
         self.render(Painter::new(self, false))
     }
@@ -129,6 +130,7 @@ pub struct Painter {
     changes: bool,
     several: bool,
     view: View,
+    stations: Stations,
     /// Traced calls that are not drawn yet, in the order of their entries.
     calls_ahead: Vec<Ahead>,
     /// Are programs traced? Their watched calls are told twice then.
@@ -159,6 +161,7 @@ impl Painter {
             changes: false,
             several: false,
             view: View::new(),
+            stations: Stations::default(),
             calls_ahead: Vec::new(),
             sees_all: false,
         }
@@ -316,7 +319,17 @@ impl Painter {
         match &event.what {
             What::Frame(frame) => {
                 let what = self.caption(trace, frame);
-                let drawn = draw(event, frame, &what, &self.left, &self.right);
+                let drawn = match self.third(trace, event, frame) {
+                    None => draw(event, frame, &what, &self.left, &self.right),
+                    Some((from, to)) => {
+                        let lost = match frame.delivered_ns {
+                            Some(_) => "",
+                            None => " ✗",
+                        };
+                        let indent = " ".repeat(STATE + 1);
+                        format!("{indent}{from} → {to}{lost}: {what}")
+                    }
+                };
                 line(&mut text, &format!("{stamp}{drawn}"));
                 for note in &frame.wire {
                     let indent = " ".repeat(STATE + 2);
@@ -365,6 +378,23 @@ impl Painter {
         let number = number.map_or(String::new(), |n| format!("#{n} "));
         let from = change.from.map_or("new", TcpState::name);
         format!("{host} {number}{from} -> {}", change.to.name())
+    }
+
+    /// Sender and receiver, if one of them has no column.
+    fn third(
+        &mut self,
+        trace: &Trace,
+        event: &Event,
+        frame: &Frame,
+    ) -> Option<(String, String)> {
+        self.stations.sends(&event.host, frame);
+        let to = self.stations.receiver(trace, frame);
+        let drawn = |host: &str| host == self.left || host == self.right;
+        if drawn(&event.host) && to.as_deref().is_none_or(drawn) {
+            return None;
+        }
+        let everybody = || "all".to_string();
+        Some((event.host.clone(), to.unwrap_or_else(everybody)))
     }
 
     fn caption(&mut self, trace: &Trace, frame: &Frame) -> String {
@@ -421,11 +451,7 @@ fn draw(
         (true, true) => format!("◀{before}{label}{after}─"),
         (true, false) => format!("✗{before}{label}{after}─"),
     };
-    let mut drawn = format!("{:<STATE$} {arrow} {}", state(left), state(right));
-    if event.host != left && event.host != right {
-        let _ = write!(drawn, " (by {})", event.host);
-    }
-    drawn
+    format!("{:<STATE$} {arrow} {}", state(left), state(right))
 }
 
 fn place(host: &str, state: &str, left: &str) -> String {

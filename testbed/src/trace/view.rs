@@ -1,7 +1,7 @@
 //! Segments as a reader sees them: numbered connections, relative numbers.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Frame, Trace};
 use crate::packet::{Flags, Segment};
@@ -11,6 +11,8 @@ use crate::packet::{Flags, Segment};
 pub struct View {
     connections: HashMap<(SocketAddr, SocketAddr), Connection>,
     count: usize,
+    /// The station that an address first sent from: its own.
+    stations: HashMap<IpAddr, [u8; 6]>,
 }
 
 #[derive(Clone)]
@@ -48,11 +50,14 @@ pub struct SegmentView {
     pub options: Vec<String>,
     /// Was all of it sent before?
     pub again: bool,
+    /// Was it put on the wire by a router, which had it from its sender?
+    pub forwarded: bool,
 }
 
 impl SegmentView {
     /// `SYN seq 0`, `PSH ACK seq 1 ack 1, 5 bytes`, `RST seq 1`; as tcpdump
-    /// has it, `PSH URG ACK seq 1 ack 1, 5 bytes, urg 5`.
+    /// has it, `PSH URG ACK seq 1 ack 1, 5 bytes, urg 5`. A window is told when
+    /// it is closed: `ACK ack 6, win 0`. That of a RST says nothing.
     pub fn summary(&self) -> String {
         let mut text = format!("{}", self.flags);
         // A bare acknowledgement's own number says nothing.
@@ -69,6 +74,9 @@ impl SegmentView {
         if let Some(urgent) = self.urgent {
             text.push_str(&format!(", urg {urgent}"));
         }
+        if self.window == 0 && !self.flags.rst {
+            text.push_str(", win 0");
+        }
         if self.again {
             text.push_str(", again");
         }
@@ -83,13 +91,15 @@ impl View {
     }
 
     /// The next frame of the trace; `None` if it is not TCP. Behind a router
-    /// the same segment is on the wire twice: the second is `again`.
+    /// the same segment is on the wire twice: the second is `forwarded`, and
+    /// not `again`.
     pub fn segment(
         &mut self,
         trace: &Trace,
         frame: &Frame,
     ) -> Option<SegmentView> {
         let segment = frame.packet().segment()?;
+        let forwarded = self.is_forwarded(frame, &segment);
         let connection = self.connection(&segment);
         let from = segment.source;
         let next = segment.seq.wrapping_add(segment.sequence_length());
@@ -99,8 +109,9 @@ impl View {
         let sent = connection.sent.entry(from).or_insert((zero, segment.seq));
         let base = sent.0;
         let again = segment.sequence_length() > 0
-            && (next.wrapping_sub(sent.1) as i32) <= 0;
-        if !again {
+            && (next.wrapping_sub(sent.1) as i32) <= 0
+            && !forwarded;
+        if !again && !forwarded {
             sent.1 = next;
         }
         // Where the other end has not been seen, what it sent before this
@@ -126,7 +137,17 @@ impl View {
             urgent: segment.flags.urg.then_some(segment.urgent),
             options: segment.options,
             again,
+            forwarded,
         })
+    }
+
+    /// Does the frame come from another station than its sender's own?
+    fn is_forwarded(&mut self, frame: &Frame, segment: &Segment) -> bool {
+        let Some((_, station)) = frame.packet().stations() else {
+            return false;
+        };
+        let address = segment.source.ip();
+        *self.stations.entry(address).or_insert(station) != station
     }
 
     /// The number of the last connection between these ends, once a frame of it
@@ -166,4 +187,33 @@ impl View {
 /// The two ends of a connection, whichever of them asks.
 fn sorted(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
     if one < other { (one, other) } else { (other, one) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_window_is_told() {
+        let mut segment = SegmentView {
+            connection: 1,
+            from: "Kongming20".into(),
+            to: "ernest-laptop".into(),
+            by_client: false,
+            flags: Flags::ACK,
+            seq: 1,
+            ack: Some(6),
+            data: 0,
+            window: 0,
+            urgent: None,
+            options: Vec::new(),
+            again: false,
+        };
+        assert_eq!(segment.summary(), "ACK ack 6, win 0");
+        segment.window = 1;
+        assert_eq!(segment.summary(), "ACK ack 6");
+        segment.flags = Flags { rst: true, ..Flags::default() };
+        (segment.window, segment.ack) = (0, None);
+        assert_eq!(segment.summary(), "RST seq 1");
+    }
 }
