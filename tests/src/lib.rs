@@ -92,6 +92,8 @@ pub struct Mutant {
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
     &ch01_suite::arp::GRADER,
+    &ch02_ip::ipv4_header::GRADER,
+    &ch03_tcp::tcp_header::GRADER,
     &ch01_suite::dns::GRADER,
     &ch01_suite::encapsulate::GRADER,
     &ch02_ip::ipv4_header::GRADER,

@@ -76,15 +76,9 @@ pub(crate) fn set_option(
     set_bytes(socket, option, &value.to_ne_bytes())
 }
 
-/// `setsockopt(2)` IP_OPTIONS: every packet of this socket has these.
-pub(crate) fn set_ip_options(
-    socket: impl AsFd,
-    options: &[u8],
-) -> io::Result<()> {
-    set_bytes(socket, (libc::IPPROTO_IP, libc::IP_OPTIONS), options)
-}
-
-fn set_bytes(
+/// `setsockopt(2)` of an option that is a row of bytes: IP_OPTIONS, what every
+/// packet of this socket has.
+pub(crate) fn set_bytes(
     socket: impl AsFd,
     (level, name): (c_int, c_int),
     value: &[u8],
