@@ -92,6 +92,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
+    &ch03_tcp::tcp_states::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch03_tcp::reset::GRADER,
     &ch03_tcp::nagle::GRADER,

@@ -5,6 +5,7 @@ pub mod half_close;
 pub mod handshake;
 pub mod nagle;
 pub mod reset;
+pub mod tcp_states;
 pub mod time_wait;
 
 mod wire;
