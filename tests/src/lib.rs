@@ -104,6 +104,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
     &ch03_tcp::connect_timeout::GRADER,
+    &ch03_tcp::tcp_states::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch03_tcp::orphan::GRADER,
     &ch03_tcp::reset::GRADER,

@@ -11,6 +11,7 @@ pub mod nagle;
 pub mod orphan;
 pub mod reset;
 pub mod tcp_header;
+pub mod tcp_states;
 pub mod time_wait;
 
 pub mod window;
