@@ -85,7 +85,9 @@ pub struct Mutant {
 pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch04_http::resolve::GRADER,
     &ch04_http::http_get::GRADER,
+    &ch04_http::forward_proxy::GRADER,
     &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,

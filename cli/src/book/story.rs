@@ -163,7 +163,13 @@ pub fn tell(
         items.push(item);
         folded.push(fold);
     }
-    fold(select(items, folded, settings)?, settings)
+    let mut items = fold(select(items, folded, settings)?, settings)?;
+    let columns = columns(trace, &items);
+    items.retain(|item| match item.kind {
+        Kind::Listens => columns.contains(&item.host),
+        _ => true,
+    });
+    Ok(items)
 }
 
 fn item(
@@ -471,23 +477,30 @@ fn fold(items: Folded, settings: &Settings<'_>) -> anyhow::Result<Vec<Item>> {
     Ok(told)
 }
 
-/// Every host with a column: those two, and whoever else sends or gets a frame
-/// of the part that is shown.
+/// Every host with a column: those two, and if a third sends or gets a frame
+/// of the part that is shown, whoever does.
 pub fn columns(trace: &Trace, items: &[Item]) -> Vec<String> {
     let (left, right) = pair(trace);
-    let frames = items.iter().filter_map(|item| match &item.kind {
-        Kind::Frame(arrow) => Some((&item.host, arrow.to.as_ref())),
-        _ => None,
-    });
-    let ends: BTreeSet<&String> =
-        frames.flat_map(|(from, to)| std::iter::once(from).chain(to)).collect();
-    let others = trace.hosts.iter().map(|host| host.name.clone());
-    let mut columns = vec![left, right];
-    for host in others.filter(|host| ends.contains(host)) {
-        if !columns.contains(&host) {
-            columns.push(host);
+    let mut ends: BTreeSet<&str> = BTreeSet::new();
+    for item in items {
+        match &item.kind {
+            Kind::Frame(arrow) => {
+                ends.insert(&item.host);
+                ends.extend(arrow.to.as_deref());
+            }
+            _ => {}
         }
     }
+    if ends.iter().all(|host| *host == left || *host == right) {
+        return vec![left, right];
+    }
+    let mut columns = vec![left, right];
+    for host in &trace.hosts {
+        if !columns.contains(&host.name) {
+            columns.push(host.name.clone());
+        }
+    }
+    columns.retain(|host| ends.contains(host.as_str()));
     columns
 }
 

@@ -356,6 +356,9 @@ impl Painter {
             What::State(change)
                 if change.peer.port() == 0 && change.from.is_none() =>
             {
+                if !self.shows(&event.host) {
+                    return text; // There is no column for it.
+                }
                 let drawn = place(&event.host, change.to.name(), &self.left);
                 line(&mut text, &format!("{stamp}{drawn}"));
             }

@@ -21,6 +21,8 @@ struct Connection {
     client: SocketAddr,
     /// The number that counts as 0 and the next number expected, by sender.
     sent: HashMap<SocketAddr, (u32, u32)>,
+    /// The next number that a router has not passed on, by sender.
+    passed: HashMap<SocketAddr, u32>,
 }
 
 /// A TCP segment as a reader sees it.
@@ -88,7 +90,7 @@ impl View {
 
     /// The next frame of the trace; `None` if it is not TCP. Behind a router
     /// the same segment is on the wire twice: the second is `forwarded`, and
-    /// not `again`.
+    /// `again` only if the router has passed it on before.
     pub fn segment(
         &mut self,
         trace: &Trace,
@@ -104,11 +106,14 @@ impl View {
         let zero = segment.seq.wrapping_sub(u32::from(!segment.flags.syn));
         let sent = connection.sent.entry(from).or_insert((zero, segment.seq));
         let base = sent.0;
+        let known = match forwarded {
+            true => connection.passed.entry(from).or_insert(segment.seq),
+            false => &mut sent.1,
+        };
         let again = segment.sequence_length() > 0
-            && (next.wrapping_sub(sent.1) as i32) <= 0
-            && !forwarded;
-        if !again && !forwarded {
-            sent.1 = next;
+            && (next.wrapping_sub(*known) as i32) <= 0;
+        if !again {
+            *known = next;
         }
         // Where the other end has not been seen, what it sent before this
         // acknowledgement counts as its SYN.
@@ -166,6 +171,7 @@ impl View {
                 from
             },
             sent: HashMap::new(),
+            passed: HashMap::new(),
         };
         let connection = self.connections.entry(ends).or_insert_with(|| {
             self.count += 1;
