@@ -4,6 +4,7 @@ mod bench;
 mod board;
 mod book;
 mod check;
+mod claims;
 mod completions;
 mod doctor;
 mod hint;
@@ -54,6 +55,8 @@ enum Command {
     Solution(solution::SolutionArgs),
     /// A shell, or one command, on a host of a running or a fresh network
     Shell(shell::Shell),
+    /// What the text of 2013 says, tested on this kernel: holds, changed, never
+    Claims(claims::Claims),
     /// Try what this machine can do, and say how to cure what it cannot
     Doctor(doctor::Doctor),
     /// Serve the book on 127.0.0.1
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Some(Command::Reset(args)) => args.run(),
         Some(Command::Solution(args)) => args.run(),
         Some(Command::Shell(args)) => args.run(),
+        Some(Command::Claims(args)) => args.run(),
         Some(Command::Doctor(args)) => args.run(),
         Some(Command::Serve(args)) => args.run(),
         Some(Command::Record(args)) => args.run(),

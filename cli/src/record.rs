@@ -16,7 +16,9 @@ use graders::verdict::Word;
 use crate::book::expand::Page;
 use crate::book::orders::Order;
 use crate::book::page::split;
-use crate::book::recording::{Recording, Refusal, Shelf, Stamp, numbers_of};
+use crate::book::recording::{
+    CLAIMS, Recording, Refusal, Shelf, Stamp, numbers_of,
+};
 use crate::book::{self, expand};
 use crate::names::LabName;
 use crate::{Cli, style};
@@ -27,7 +29,8 @@ use crate::{Cli, style};
     speak of these very runs, and `lab book build` fails where they no longer \
     do.")]
 pub struct Record {
-    /// The labs' names; without any, every lab
+    /// The labs' names, and `claims` for what `lab claims` finds; without any,
+    /// every lab and the claims
     #[arg(value_parser = LabName, hide_possible_values = true)]
     labs: Vec<String>,
     /// Only these recordings
@@ -40,7 +43,13 @@ pub struct Record {
 
 impl Record {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let labs = catalogue::find(&self.labs)?;
+        let (claims, names): (Vec<String>, Vec<String>) =
+            self.labs.iter().cloned().partition(|name| name == CLAIMS);
+        let labs = match names.is_empty() && !claims.is_empty() {
+            true => Vec::new(),
+            false => catalogue::find(&names)?,
+        };
+        let claims = self.labs.is_empty() || !claims.is_empty();
         let root = catalogue::root();
         std::env::set_current_dir(root)
             .with_context(|| format!("chdir {}", root.display()))?;
@@ -48,19 +57,34 @@ impl Record {
         if !self.check {
             fs::create_dir_all(&kept)
                 .with_context(|| format!("mkdir {}", kept.display()))?;
-            self.record(&labs, &kept)?;
+            self.record(&labs, claims, &kept)?;
             return Ok(ExitCode::SUCCESS);
         }
         let fresh = tempfile::tempdir().context("mkdtemp")?;
         copy(&kept, fresh.path())?;
-        self.record(&labs, fresh.path())?;
+        self.record(&labs, claims, fresh.path())?;
         compare(&kept, fresh.path())
     }
 
-    fn record(&self, labs: &[Lab], folder: &Path) -> anyhow::Result<()> {
+    fn record(
+        &self,
+        labs: &[Lab],
+        claims: bool,
+        folder: &Path,
+    ) -> anyhow::Result<()> {
         let shelf = Shelf::new(folder.to_path_buf());
         let stamp = stamp()?;
         let pages = book::pages()?;
+        // The page that shows them is no lab's.
+        for page in pages.iter().filter(|page| claims && page.lab.is_none()) {
+            for order in page.orders()? {
+                let start = Instant::now();
+                let recording = carry_out(&order, &stamp)
+                    .with_context(|| order.place.clone())?;
+                keep(&recording, &shelf.claims_file())?;
+                println!("{}  {}", order.name, style::dim(&took(start)));
+            }
+        }
         for lab in labs {
             let page = pages.iter().find(|page| page.lab.as_ref() == Some(lab));
             let Some(page) = page else { continue };
@@ -72,22 +96,27 @@ impl Record {
                 let start = Instant::now();
                 let recording = carry_out(order, &stamp)
                     .with_context(|| order.place.clone())?;
-                let file = shelf.file(lab, &order.name);
-                if let Some(folder) = file.parent() {
-                    fs::create_dir_all(folder).with_context(|| {
-                        format!("mkdir {}", folder.display())
-                    })?;
-                }
-                fs::write(&file, recording.to_text()?)
-                    .with_context(|| format!("write {}", file.display()))?;
-                let took = format!("{:.1} s", start.elapsed().as_secs_f64());
+                keep(&recording, &shelf.file(lab, &order.name))?;
                 let (id, name) = (&lab.id, &order.name);
-                println!("{id}/{name}  {}", style::dim(&took));
+                println!("{id}/{name}  {}", style::dim(&took(start)));
             }
             clear(lab, page, &orders, &shelf)?;
         }
         Ok(())
     }
+}
+
+fn keep(recording: &Recording, file: &Path) -> anyhow::Result<()> {
+    if let Some(folder) = file.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("mkdir {}", folder.display()))?;
+    }
+    fs::write(file, recording.to_text()?)
+        .with_context(|| format!("write {}", file.display()))
+}
+
+fn took(start: Instant) -> String {
+    format!("{:.1} s", start.elapsed().as_secs_f64())
 }
 
 /// Removes the recordings of a lab that its page has no longer.
@@ -122,6 +151,7 @@ fn carry_out(order: &Order, stamp: &Stamp) -> anyhow::Result<Recording> {
         stamp: stamp.clone(),
         runs: Vec::new(),
         refusal: None,
+        findings: Vec::new(),
         sum: String::new(),
     };
     for seed in (order.seed..).take(order.times as usize) {
@@ -146,7 +176,10 @@ fn carry_out(order: &Order, stamp: &Stamp) -> anyhow::Result<Recording> {
                     checks: verdict.checks,
                 });
             }
-            _ => bail!("only `lab run` and `lab check` are recorded"),
+            Some(crate::Command::Claims(claims)) => {
+                recording.findings = claims.recorded(seed)?;
+            }
+            _ => bail!("only `lab run`, `check` and `claims` are recorded"),
         }
     }
     Ok(recording)

@@ -13,16 +13,21 @@
 //! - [`causes`]: what each cause of a failure means, and what helps
 //! - [`generated`]: wrong programs that are made and not written
 //! - [`stage`]: a scenario in its process: the network, programs, waiting
+//! - [`filter`], [`corpus`]: lines and frames for programs that answer each
 //! - [`perform`]: that process seen from outside: started, heard, ended
 //! - [`verdict`]: named checks with evidence; a cause
 //! - [`snapshot`]: a run's text against the recorded one
 //! - [`progress`]: how far the learner is
 //! - one module a chapter: the graders
 //! - [`grade`]: a subject in, a verdict out
+//! - [`claims`]: what the text of 2013 says, and what this kernel does
 
 pub mod catalogue;
 pub mod causes;
+pub mod claims;
 pub mod compile;
+pub mod corpus;
+pub mod filter;
 pub mod generated;
 pub mod hash;
 pub mod perform;
@@ -32,6 +37,8 @@ pub mod stage;
 pub mod subject;
 pub mod verdict;
 
+mod ch01_suite;
+mod ch02_ip;
 mod ch03_tcp;
 mod ch04_http;
 mod ch05_sockets;
@@ -83,9 +90,22 @@ pub struct Mutant {
 
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
+    &ch01_suite::frames::GRADER,
+    &ch01_suite::arp::GRADER,
+    &ch01_suite::dns::GRADER,
+    &ch01_suite::encapsulate::GRADER,
+    &ch02_ip::ipv4_header::GRADER,
+    &ch02_ip::fragments::GRADER,
+    &ch02_ip::forward::GRADER,
     &ch03_tcp::handshake::GRADER,
+    &ch03_tcp::half_close::GRADER,
+    &ch03_tcp::connect_timeout::GRADER,
     &ch03_tcp::time_wait::GRADER,
     &ch04_http::resolve::GRADER,
+    &ch03_tcp::orphan::GRADER,
+    &ch03_tcp::reset::GRADER,
+    &ch03_tcp::nagle::GRADER,
+    &ch03_tcp::window::GRADER,
     &ch04_http::http_get::GRADER,
     &ch04_http::forward_proxy::GRADER,
     &ch04_http::cookies::GRADER,

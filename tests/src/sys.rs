@@ -1,8 +1,11 @@
 //! This crate's only `unsafe`.
 
 use std::io;
+use std::mem;
+use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, c_long};
+use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
 /// The longest message that a grader sends or receives.
 const LONGEST: usize = 256;
@@ -62,4 +65,71 @@ fn msgget(key: c_int) -> io::Result<c_int> {
         -1 => Err(io::Error::last_os_error()),
         queue => Ok(queue),
     }
+}
+
+/// `setsockopt(2)` of an option that is an int.
+pub(crate) fn set_option(
+    socket: impl AsFd,
+    option: (c_int, c_int),
+    value: c_int,
+) -> io::Result<()> {
+    set_bytes(socket, option, &value.to_ne_bytes())
+}
+
+/// `setsockopt(2)` IP_OPTIONS: every packet of this socket has these.
+pub(crate) fn set_ip_options(
+    socket: impl AsFd,
+    options: &[u8],
+) -> io::Result<()> {
+    set_bytes(socket, (libc::IPPROTO_IP, libc::IP_OPTIONS), options)
+}
+
+fn set_bytes(
+    socket: impl AsFd,
+    (level, name): (c_int, c_int),
+    value: &[u8],
+) -> io::Result<()> {
+    let (at, length) = (value.as_ptr().cast(), value.len() as u32);
+    let fd = socket.as_fd().as_raw_fd();
+    // SAFETY: `length` bytes are at this address, and `socket` is open.
+    match unsafe { libc::setsockopt(fd, level, name, at, length) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(()),
+    }
+}
+
+/// `getsockopt(2)` of an option that is an int.
+pub(crate) fn option(
+    socket: impl AsFd,
+    (level, name): (c_int, c_int),
+) -> io::Result<c_int> {
+    let fd = socket.as_fd().as_raw_fd();
+    let mut value: c_int = 0;
+    let mut length = mem::size_of::<c_int>() as libc::socklen_t;
+    let (address, room) = ((&raw mut value).cast(), &raw mut length);
+    // SAFETY: there is room for an int at this address, as the length says.
+    match unsafe { libc::getsockopt(fd, level, name, address, room) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(value),
+    }
+}
+
+/// A packet(7) socket on an interface of this thread's network: what is sent
+/// goes out as it is, and every frame that comes or goes is received.
+pub(crate) fn packet_socket(interface: &str) -> io::Result<Socket> {
+    let index = nix::net::if_::if_nametoindex(interface)?;
+    let all = (libc::ETH_P_ALL as u16).to_be();
+    let socket =
+        Socket::new(Domain::PACKET, Type::RAW, Some(i32::from(all).into()))?;
+    let mut storage = SockAddrStorage::zeroed();
+    // SAFETY: a sockaddr_ll of zeros is one, and the storage is large enough.
+    let address = unsafe { storage.view_as::<libc::sockaddr_ll>() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = all;
+    address.sll_ifindex = index as c_int;
+    let length = mem::size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the storage holds a sockaddr_ll of this length.
+    let address = unsafe { SockAddr::new(storage, length) };
+    socket.bind(&address)?;
+    Ok(socket)
 }

@@ -14,6 +14,7 @@
 //! predict                   a question, its options, what the run answers
 //! predictions               every question of the book
 //! code ANCHOR [of=FILE]     part of the reference program
+//! claims CHAPTER            what the text of 2013 says, and what a run saw
 //! ```
 //!
 //! Any other block is refused: nothing that a run could say is typed by hand.
@@ -32,8 +33,8 @@ use super::figures::{self, header, machine, sequence};
 use super::orders::{commands, order};
 use super::page::{Block, Settings, blocks, escape, line_of};
 use super::predict::Prediction;
-use super::recording::{Recording, Shelf};
-use super::{card, code, story, transcript};
+use super::recording::{CLAIMS, Recording, Shelf};
+use super::{card, claims, code, story, transcript};
 
 /// A page to be expanded.
 pub struct Page {
@@ -246,15 +247,7 @@ impl Work<'_> {
             }
         };
         self.expanded.named.push((lab.id.clone(), name.to_string()));
-        let recording = self.desk.shelf.take(&lab, name)?;
-        ensure!(
-            recording.is_whole(),
-            "the recording `{}/{name}` was edited by hand; `cargo lab record \
-             {}` makes it anew",
-            lab.id,
-            lab.id
-        );
-        Ok(recording)
+        self.desk.shelf.take(&lab, name)
     }
 
     fn block(&mut self, block: &Block, line: usize) -> anyhow::Result<String> {
@@ -292,6 +285,14 @@ impl Work<'_> {
             }
             ["predict"] => self.prediction(block, line),
             ["predictions"] => Ok(self.questions()),
+            ["claims", chapter] => {
+                let recording = self.desk.shelf.claims()?;
+                let (text, kept) = claims::chapter(&recording, chapter)?;
+                for (id, verdict) in kept {
+                    self.promise(line, &format!("claim {id}"), verdict);
+                }
+                Ok(text)
+            }
             ["code", anchor, ..] => {
                 settings.only(&["of="])?;
                 let file = match (settings.get("of"), &self.page.lab) {
@@ -307,8 +308,8 @@ impl Work<'_> {
             }
             _ => bail!(
                 "a block `{}` is not among console, figure, transcript, \
-                 header, machine, predict, predictions and code: what a run \
-                 can say is not typed by hand",
+                 header, machine, predict, predictions, claims and code: what \
+                 a run can say is not typed by hand",
                 words.join(" ")
             ),
         }
@@ -323,7 +324,10 @@ impl Work<'_> {
     ) -> anyhow::Result<()> {
         let place = self.page.place(line);
         let order = order(block, &place)?.context("it is no command")?;
-        let recording = self.recording(name)?;
+        let recording = match (&self.page.lab, *name == *CLAIMS) {
+            (None, true) => self.desk.shelf.claims()?,
+            _ => self.recording(name)?,
+        };
         ensure!(
             recording.command == order.command,
             "`{name}` was recorded from `{}`; record it anew",

@@ -8,6 +8,7 @@
 mod build;
 mod card;
 mod chrome;
+mod claims;
 mod code;
 pub mod expand;
 pub mod facts;

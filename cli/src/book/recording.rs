@@ -1,7 +1,8 @@
 //! Recorded runs: what the book's figures, transcripts and numbers come from.
 //!
 //! A recording is one file, `book/recordings/CHAPTER/LAB/NAME.json`, written by
-//! `lab record` from the command that the page shows under that name.
+//! `lab record` from the command that the page shows under that name. What came
+//! of the claims is in `book/recordings/claims.json`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -9,13 +10,17 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::{fmt, fs};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use graders::catalogue::Lab;
+use graders::claims::test::Finding;
 use graders::hash::hash;
 use graders::verdict::{Check, Performance};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use testbed::Trace;
+
+/// The name of the claims' recording, and of the order to make it.
+pub const CLAIMS: &str = "claims";
 
 /// Everything that one command said, and what it was said on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,6 +36,9 @@ pub struct Recording {
     /// What `lab check` said of a wrong program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refusal>,
+    /// What `lab claims` found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub findings: Vec<Finding>,
     /// The hash of all the rest: an edit by hand shows.
     #[serde(default)]
     pub sum: String,
@@ -173,25 +181,52 @@ impl Shelf {
         folder.join(name).with_extension("json")
     }
 
+    /// Where that of the claims is.
+    pub fn claims_file(&self) -> PathBuf {
+        self.folder.join(CLAIMS).with_extension("json")
+    }
+
     /// The recording of a page's name, and of what its command is.
     ///
     /// # Errors
     ///
-    /// There is none, with the command that makes it; or it cannot be read.
+    /// There is none, with the command that makes it; it cannot be read; it was
+    /// edited by hand.
     pub fn take(&self, lab: &Lab, name: &str) -> anyhow::Result<Rc<Recording>> {
-        let file = self.file(lab, name);
+        let named = format!("{}/{name}", lab.id);
+        self.whole(self.file(lab, name), &named, &lab.id)
+    }
+
+    /// The recording of the claims.
+    ///
+    /// # Errors
+    ///
+    /// As [`Shelf::take`].
+    pub fn claims(&self) -> anyhow::Result<Rc<Recording>> {
+        self.whole(self.claims_file(), CLAIMS, CLAIMS)
+    }
+
+    fn whole(
+        &self,
+        file: PathBuf,
+        name: &str,
+        order: &str,
+    ) -> anyhow::Result<Rc<Recording>> {
         if let Some(recording) = self.read.borrow().get(&file) {
             return Ok(recording.clone());
         }
         if !file.is_file() {
             bail!(
-                "there is no recording `{}/{name}`; `cargo lab record {}` \
-                 makes it",
-                lab.id,
-                lab.id
+                "there is no recording `{name}`; `cargo lab record {order}` \
+                 makes it"
             );
         }
         let recording = Rc::new(Recording::read(&file)?);
+        ensure!(
+            recording.is_whole(),
+            "the recording `{name}` was edited by hand; `cargo lab record \
+             {order}` makes it anew"
+        );
         self.read.borrow_mut().insert(file, recording.clone());
         Ok(recording)
     }
@@ -206,7 +241,8 @@ impl Shelf {
         named: &BTreeSet<(String, String)>,
     ) -> anyhow::Result<Vec<String>> {
         let mut unnamed = Vec::new();
-        for chapter in entries(&self.folder)? {
+        let chapters = entries(&self.folder)?;
+        for chapter in chapters.into_iter().filter(|path| path.is_dir()) {
             for lab in entries(&chapter)? {
                 let id = name_of(&lab);
                 for file in entries(&lab)? {

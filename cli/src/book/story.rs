@@ -101,7 +101,7 @@ impl Look {
 
 /// The words of [`Settings`] that [`tell`] understands.
 pub const KNOWN: &[&str] =
-    &["from=", "to=", "until=", "hide=", "fold=", "run=", "bytes"];
+    &["from=", "to=", "until=", "hide=", "fold=", "run=", "bytes", "windows"];
 
 /// What of a run is to be shown: all of it, or
 ///
@@ -113,6 +113,7 @@ pub const KNOWN: &[&str] =
 ///                         which rule of the wire it was
 /// fold=KIND               neighbours of a kind become one item
 /// bytes                   with the data of frames that have a few bytes of it
+/// windows                 with each segment's window field, as it was sent
 /// ```
 ///
 /// # Errors
@@ -156,6 +157,11 @@ pub fn tell(
         if let (What::Frame(frame), true) = (&event.what, settings.has("bytes"))
         {
             item.text.push_str(&short_bytes(frame.packet().data()));
+        }
+        if let (What::Frame(frame), true) =
+            (&event.what, settings.has("windows"))
+        {
+            item.text.push_str(&window(frame));
         }
         if let (Kind::Frame(arrow), true) = (&mut item.kind, without_notes) {
             arrow.notes.clear();
@@ -339,6 +345,16 @@ fn short_bytes(data: &[u8]) -> String {
     const FEW: usize = 8;
     match data.len() {
         1..=FEW => format!(": {}", facts::hex(data)),
+        _ => String::new(),
+    }
+}
+
+/// The window field of a segment, where its summary has not told it.
+fn window(frame: &Frame) -> String {
+    match frame.packet().segment() {
+        Some(segment) if segment.window > 0 && !segment.flags.rst => {
+            format!(", win {}", segment.window)
+        }
         _ => String::new(),
     }
 }

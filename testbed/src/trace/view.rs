@@ -58,7 +58,8 @@ pub struct SegmentView {
 
 impl SegmentView {
     /// `SYN seq 0`, `PSH ACK seq 1 ack 1, 5 bytes`, `RST seq 1`; as tcpdump
-    /// has it, `PSH URG ACK seq 1 ack 1, 5 bytes, urg 5`.
+    /// has it, `PSH URG ACK seq 1 ack 1, 5 bytes, urg 5`. A window is told when
+    /// it is closed: `ACK ack 6, win 0`. That of a RST says nothing.
     pub fn summary(&self) -> String {
         let mut text = format!("{}", self.flags);
         // A bare acknowledgement's own number says nothing.
@@ -74,6 +75,9 @@ impl SegmentView {
         }
         if let Some(urgent) = self.urgent {
             text.push_str(&format!(", urg {urgent}"));
+        }
+        if self.window == 0 && !self.flags.rst {
+            text.push_str(", win 0");
         }
         if self.again {
             text.push_str(", again");
@@ -189,4 +193,33 @@ impl View {
 /// The two ends of a connection, whichever of them asks.
 fn sorted(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
     if one < other { (one, other) } else { (other, one) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_window_is_told() {
+        let mut segment = SegmentView {
+            connection: 1,
+            from: "Kongming20".into(),
+            to: "ernest-laptop".into(),
+            by_client: false,
+            flags: Flags::ACK,
+            seq: 1,
+            ack: Some(6),
+            data: 0,
+            window: 0,
+            urgent: None,
+            options: Vec::new(),
+            again: false,
+        };
+        assert_eq!(segment.summary(), "ACK ack 6, win 0");
+        segment.window = 1;
+        assert_eq!(segment.summary(), "ACK ack 6");
+        segment.flags = Flags { rst: true, ..Flags::default() };
+        (segment.window, segment.ack) = (0, None);
+        assert_eq!(segment.summary(), "RST seq 1");
+    }
 }

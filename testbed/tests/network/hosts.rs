@@ -21,6 +21,7 @@ pub const TESTS: &[Test] = tests![
     a_thread_is_never_off_its_host,
     an_unknown_host_is_refused_by_name,
     settings_are_read_and_written,
+    the_tables_of_a_network_are_its_own,
 ];
 
 fn threads_see_their_own_host_name(backend: Backend) -> Done {
@@ -175,5 +176,20 @@ fn settings_are_read_and_written(backend: Backend) -> Done {
     assert_eq!(lan.laptop().sysctl(name)?, before);
     let err = lan.server().set_sysctl("net.ipv4.no_such", "1").unwrap_err();
     assert!(err.what().contains("/proc/sys/net/ipv4/no_such"), "{err}");
+    Ok(())
+}
+
+fn the_tables_of_a_network_are_its_own(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let arp = || lan.laptop().net_table("arp");
+    assert!(!arp()?.contains("192.168.1.109"), "{}", arp()?);
+    let listener =
+        lan.server().at(|| TcpListener::bind("192.168.1.109:80"))??;
+    lan.laptop().at(|| TcpStream::connect("192.168.1.109:80"))??;
+    assert!(arp()?.contains("192.168.1.109"), "{}", arp()?);
+    assert!(lan.server().net_table("snmp")?.contains("PassiveOpens"));
+    let missing = lan.server().net_table("no_such_table").unwrap_err();
+    assert!(missing.what().contains("no_such_table"), "{missing}");
+    drop(listener);
     Ok(())
 }

@@ -1,4 +1,13 @@
 //! Chapter 3: TCP.
 
+pub mod connect_timeout;
+mod counters;
+pub mod half_close;
 pub mod handshake;
+pub mod nagle;
+pub mod orphan;
+pub mod reset;
 pub mod time_wait;
+
+pub mod window;
+mod wire;

@@ -29,7 +29,7 @@ use testbed::{Backend, Profile, Trace};
 use crate::verdict::Performance;
 
 pub use order::{ORDERS, Order};
-pub(crate) use play::play_if_asked;
+pub(crate) use play::{Scenario, play_if_asked};
 pub use show::{Orders, Show};
 
 /// The hidden first argument of a process that plays a scenario.
@@ -38,7 +38,8 @@ const PLAY: &str = "__play";
 /// What is to be performed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Request {
-    /// The lab's name; empty for a network where nothing is performed.
+    /// The lab's name, or the claim's; empty for a network where nothing is
+    /// performed.
     pub lab: String,
     /// Which take of its grader.
     pub take: String,
@@ -71,6 +72,9 @@ pub struct Request {
     /// its steps, and waits longer; see [`crate::stage::Stage::pause`].
     #[serde(default)]
     pub console: bool,
+    /// Whether the kernel's longest timers are waited for: minutes.
+    #[serde(default)]
+    pub slow: bool,
 }
 
 /// What the process reports, or why it cannot.

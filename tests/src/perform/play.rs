@@ -14,8 +14,8 @@ use testbed::{Console, Exit, Launch, Network, Testbed};
 use super::order::Given;
 use super::{Failure, Message, PLAY, Report, Request};
 use crate::catalogue::{self, Need};
-use crate::stage::{KONGMING, LAPTOP, Stage};
-use crate::{GRADERS, Grader, Take};
+use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
+use crate::{GRADERS, claims};
 
 /// Longer than a connection takes whose first SYN is lost.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -74,11 +74,11 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
             std::thread::park();
         }
     }
-    let (grader, take) = find(request)?;
+    let (scenario, take) = find(request)?;
     let needs = needs(&request.lab);
-    let internet = needs.contains(&Need::Internet);
+    let internet = request.internet || needs.contains(&Need::Internet);
     let plan = network(request, internet);
-    let mut stage = Stage::set(plan, request, take.name)?;
+    let mut stage = Stage::set(plan, request, take)?;
     stage.sends_raw = needs.contains(&Need::RawSockets);
     let _servers = serve(&stage.net, internet)?;
     announce(&stage.net, door)?;
@@ -86,7 +86,7 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
         stage.net.follow(|event| report(&Ok(Message::Event(event.clone()))))
     });
     carry_out(orders, stage.net.wire().console());
-    let outcome = (grader.scenario)(&mut stage);
+    let outcome = scenario(&mut stage);
     let performance = stage.close(outcome)?;
     drop(follower); // After the last event.
     report(&Ok(Message::Performance(Box::new(performance))));
@@ -173,16 +173,20 @@ fn announce(net: &Testbed, door: Option<Door>) -> testbed::Result<()> {
     Ok(())
 }
 
-fn find(
-    request: &Request,
-) -> testbed::Result<(&'static Grader, &'static Take)> {
-    let found = GRADERS
-        .iter()
-        .find(|grader| grader.id == request.lab)
-        .and_then(|grader| {
-            let mut takes = grader.takes.iter();
-            Some((*grader, takes.find(|take| take.name == request.take)?))
-        });
+/// What happens on a stage.
+pub(crate) type Scenario = Box<dyn FnOnce(&mut Stage) -> Result<(), Halt>>;
+
+/// The scenario of a lab's take or of a claim's probe, and the take's name.
+fn find(request: &Request) -> testbed::Result<(Scenario, &'static str)> {
+    if let Some(probe) = claims::scenario(request)? {
+        return Ok(probe);
+    }
+    let grader = GRADERS.iter().find(|grader| grader.id == request.lab);
+    let found = grader.and_then(|grader| {
+        let mut takes = grader.takes.iter();
+        let take = takes.find(|take| take.name == request.take)?;
+        Some((Box::new(grader.scenario) as Scenario, take.name))
+    });
     found.ok_or_else(|| {
         let Request { lab, take, .. } = request;
         testbed::Error::new(format!("no grader for {lab}, take `{take}`"))

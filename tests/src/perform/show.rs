@@ -20,6 +20,8 @@ use super::{Message, Order, PLAY, Report, Request};
 const HARD_DEADLINE: Duration = Duration::from_secs(30);
 /// The same for one with a console: it waits 20 s and pauses 20 s at most.
 const HARD_CONSOLE_DEADLINE: Duration = Duration::from_secs(60);
+/// The same for one that waits for the kernel's longest timers.
+const HARD_SLOW_DEADLINE: Duration = Duration::from_secs(240);
 /// What a process tells of itself that the next message does not.
 const MOST_STDERR: u64 = 64 << 10;
 
@@ -61,9 +63,10 @@ impl Show {
             .context("exec /proc/self/exe")?;
         let messages = listen(&mut process);
         let orders = Orders { line: Arc::new(Mutex::new(ours)) };
-        let patience = match request.console {
-            true => HARD_CONSOLE_DEADLINE,
-            false => HARD_DEADLINE,
+        let patience = match (request.slow, request.console) {
+            (true, _) => HARD_SLOW_DEADLINE,
+            (_, true) => HARD_CONSOLE_DEADLINE,
+            _ => HARD_DEADLINE,
         };
         let show = Show {
             process,

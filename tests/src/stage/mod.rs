@@ -26,7 +26,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The same with a person at the wire: a FIN that got lost has been sent again
 /// after 0.2, 0.6, 1.4, 3, 6.2 and 12.6 s by then.
 const CONSOLE_PATIENCE: Duration = Duration::from_secs(20);
-/// How long such a scenario pauses before a step, so that the person can do
+/// The same where the kernel's longest timers are waited for.
+const SLOW_PATIENCE: Duration = Duration::from_secs(200);
+/// How long a scenario with a person pauses before a step, so that the person can do
 /// something first.
 const PAUSE: Duration = Duration::from_secs(2);
 /// What the pauses of a scenario add up to at most: a long one makes only its
@@ -110,9 +112,10 @@ impl Stage {
             net.wire().arm(rule)?;
         }
         let draw = net.draw();
-        let (patience, pauses) = match request.console {
-            true => (CONSOLE_PATIENCE, MOST_PAUSES),
-            false => (PATIENCE, Duration::ZERO),
+        let (patience, pauses) = match (request.slow, request.console) {
+            (true, _) => (SLOW_PATIENCE, Duration::ZERO),
+            (_, true) => (CONSOLE_PATIENCE, MOST_PAUSES),
+            _ => (PATIENCE, Duration::ZERO),
         };
         Ok(Stage {
             net,
@@ -204,6 +207,15 @@ impl Stage {
         self.pause_unless_announced();
         self.note_input(role, Input::Line);
         self.programs[role.0].send_line(line);
+    }
+
+    /// Types all these lines and ends its input, without waiting until it has
+    /// read them.
+    pub fn feed(&mut self, role: Role, lines: &[String]) {
+        self.pause_unless_announced();
+        self.note_input(role, Input::End);
+        let text = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.programs[role.0].feed(text);
     }
 
     /// Ends its standard input.

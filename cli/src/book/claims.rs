@@ -1,0 +1,150 @@
+//! A chapter of the page "Then and now": each claim, its verdict, and what a
+//! recorded run saw.
+
+use anyhow::{Context, ensure};
+use graders::catalogue;
+use graders::claims::test::Finding;
+use graders::claims::{self, Claim, Word};
+
+use super::recording::Recording;
+
+/// What does not hold, claim by claim, then a table of what does; and each
+/// claim's verdict, which every run must confirm.
+pub fn chapter(
+    recording: &Recording,
+    chapter: &str,
+) -> anyhow::Result<(String, Vec<(String, String)>)> {
+    let claims = claims::find(&[chapter.to_string()])?;
+    let mut rows = Vec::new();
+    for claim in claims {
+        let found = recording.findings.iter().find(|f| f.id == claim.id);
+        let found = found.with_context(|| {
+            format!("claim {} is not in the recording", claim.id)
+        })?;
+        ensure!(
+            found.says == claim.says && found.verdict == claim.verdict,
+            "claim {} was recorded with other words; `cargo lab record \
+             claims` makes it anew",
+            claim.id
+        );
+        rows.push((claim, found));
+    }
+    let mut text = String::new();
+    let holds = |word| word == Word::Holds;
+    for (claim, found) in rows.iter().filter(|row| !holds(row.0.verdict)) {
+        text.push_str(&entry(claim, found));
+    }
+    text.push_str(
+        "These hold:\n\n| claim | seen | fails when |\n|---|---|---|\n",
+    );
+    for (claim, found) in rows.iter().filter(|row| holds(row.0.verdict)) {
+        text.push_str(&row(claim, found));
+    }
+    text.push('\n');
+    let kept = rows.iter().map(|(claim, found)| {
+        let seen = match found.confirmed {
+            Some(_) => "seen",
+            None => "by its source",
+        };
+        (claim.id.clone(), format!("{}, {seen}", claim.verdict.name()))
+    });
+    Ok((text, kept.collect()))
+}
+
+/// A claim that does not hold: `**The claim.** *Never.* What is right. ...`
+fn entry(claim: &Claim, found: &Finding) -> String {
+    let mut text = format!(
+        "<a id=\"claim-{}\"></a>**{}** *{}.* {}",
+        claim.id,
+        plain(&claim.says),
+        capital(claim.verdict.name()),
+        plain(claim.right.as_deref().unwrap_or_default()),
+    );
+    if found.confirmed.is_some() {
+        text.push_str(&format!(" Seen: {}.", plain(&found.evidence)));
+    }
+    text.push_str(&references(claim));
+    text.push_str("\n\n");
+    text
+}
+
+/// A claim that holds, as a row of the table.
+fn row(claim: &Claim, found: &Finding) -> String {
+    let right =
+        claim.right.as_deref().map(|right| format!(" {}", plain(right)));
+    let seen = match found.confirmed {
+        Some(_) => plain(&found.evidence),
+        None => String::new(),
+    };
+    let fails = found.breaks.as_deref().map(plain).unwrap_or_default();
+    let cell = |text: &str| text.replace('|', "\\|");
+    format!(
+        "| <a id=\"claim-{}\"></a>{}{}{} | {} | {} |\n",
+        claim.id,
+        cell(&plain(&claim.says)),
+        cell(&right.unwrap_or_default()),
+        cell(&references(claim)),
+        cell(&seen),
+        cell(&fails),
+    )
+}
+
+/// The source and the lab, in parentheses.
+fn references(claim: &Claim) -> String {
+    let mut parts: Vec<String> = Vec::new();
+    parts.extend(claim.source.as_deref().map(linked));
+    parts.extend(claim.lab.as_deref().map(lab));
+    match parts.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", parts.join("; ")),
+    }
+}
+
+/// A lab that there is by its page, else by its name.
+fn lab(name: &str) -> String {
+    let page = catalogue::find(&[name.to_string()])
+        .ok()
+        .and_then(|labs| labs.first().map(|lab| lab.page()));
+    match page {
+        Some(page) => {
+            let page = page.strip_prefix("book/src").unwrap_or(&page).display();
+            format!("[{name}]({page})")
+        }
+        None => format!("lab {name}"),
+    }
+}
+
+/// A source with a link where it names a commit of the kernel's.
+fn linked(source: &str) -> String {
+    let words = source.split(' ').map(|word| {
+        let hash = word.trim_end_matches([',', ';', ')', '.']);
+        let rest = &word[hash.len()..];
+        let is_hash =
+            hash.len() == 12 && hash.chars().all(|c| c.is_ascii_hexdigit());
+        match is_hash {
+            true => {
+                format!("[{hash}](https://git.kernel.org/linus/{hash}){rest}")
+            }
+            false => plain(word),
+        }
+    });
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// Text that Markdown is to leave alone, but for code in back-quotes.
+fn plain(text: &str) -> String {
+    let mut plain = String::new();
+    let mut code = false;
+    for c in text.chars() {
+        code ^= c == '`';
+        if !code && matches!(c, '*' | '_' | '[' | ']' | '<' | '>' | '\\') {
+            plain.push('\\');
+        }
+        plain.push(c);
+    }
+    plain
+}
+
+fn capital(word: &str) -> String {
+    word[..1].to_uppercase() + &word[1..]
+}

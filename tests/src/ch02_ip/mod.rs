@@ -1,0 +1,6 @@
+//! Chapter 2: IP.
+
+pub mod forward;
+pub mod fragments;
+pub mod ipv4_header;
+mod packets;
