@@ -1,7 +1,7 @@
 //! Segments as a reader sees them: numbered connections, relative numbers.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{Frame, Trace};
 use crate::packet::{Flags, Segment};
@@ -11,8 +11,6 @@ use crate::packet::{Flags, Segment};
 pub struct View {
     connections: HashMap<(SocketAddr, SocketAddr), Connection>,
     count: usize,
-    /// The station that an address first sent from: its own.
-    stations: HashMap<IpAddr, [u8; 6]>,
 }
 
 #[derive(Clone)]
@@ -101,7 +99,7 @@ impl View {
         frame: &Frame,
     ) -> Option<SegmentView> {
         let segment = frame.packet().segment()?;
-        let forwarded = self.is_forwarded(frame, &segment);
+        let forwarded = is_forwarded(trace, frame, &segment);
         let connection = self.connection(&segment);
         let from = segment.source;
         let next = segment.seq.wrapping_add(segment.sequence_length());
@@ -146,15 +144,6 @@ impl View {
         })
     }
 
-    /// Does the frame come from another station than its sender's own?
-    fn is_forwarded(&mut self, frame: &Frame, segment: &Segment) -> bool {
-        let Some((_, station)) = frame.packet().stations() else {
-            return false;
-        };
-        let address = segment.source.ip();
-        *self.stations.entry(address).or_insert(station) != station
-    }
-
     /// The number of the last connection between these ends, once a frame of it
     /// has been seen.
     pub fn number(&self, one: SocketAddr, other: SocketAddr) -> Option<usize> {
@@ -188,6 +177,14 @@ impl View {
         }
         connection
     }
+}
+
+/// Does the frame come from another host than its sender?
+fn is_forwarded(trace: &Trace, frame: &Frame, segment: &Segment) -> bool {
+    let stations = frame.packet().stations();
+    let by = stations.and_then(|(_, station)| trace.host_at(station));
+    let sender = trace.host_with(segment.source.ip());
+    by.zip(sender).is_some_and(|(by, sender)| by != sender)
 }
 
 /// The two ends of a connection, whichever of them asks.

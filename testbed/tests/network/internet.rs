@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use testbed::internet::{self, Internet, PAGE};
-use testbed::trace::{Frame, Stations};
+use testbed::trace::Frame;
 use testbed::{Backend, Network, Testbed, Trace};
 
 use crate::harness::{Done, Test, tests};
@@ -247,11 +247,9 @@ fn a_page_crosses_the_router(backend: Backend) -> Done {
 
     // The reader is told who has it from whom, and that nobody sent it again.
     let whole = net.trace()?;
-    let stations = Stations::of(&whole);
-    let to = |frame| stations.receiver(&whole, frame);
-    assert_eq!(to(first_of(&whole, "arp")).as_deref(), Some("router"));
-    assert_eq!(to(syns[0].1).as_deref(), Some("router"));
-    assert_eq!(to(syns[1].1).as_deref(), Some("www.example.test"));
+    assert_eq!(whole.receiver(first_of(&whole, "arp")), Some("router"));
+    assert_eq!(whole.receiver(syns[0].1), Some("router"));
+    assert_eq!(whole.receiver(syns[1].1), Some("www.example.test"));
     let text = trace.to_text();
     assert!(text.contains("ernest-laptop → router: SYN seq 0\n"), "{text}");
     assert!(text.contains("router → www.example.test: SYN seq 0\n"), "{text}");
