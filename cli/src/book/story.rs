@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use graders::verdict::Performance;
-use testbed::trace::{CallEvent, Event, Frame, Stations, Stream, View, What};
+use testbed::trace::{CallEvent, Event, Frame, Stream, View, What};
 use testbed::{Flags, Matcher, Trace};
 
 use super::facts::{self, connections};
@@ -133,7 +133,6 @@ pub fn tell(
     let folds = folds.collect::<Result<Vec<_>, _>>()?;
     let mut items = Vec::new();
     let mut view = View::new();
-    let stations = Stations::of(trace);
     let several = connections(trace) > 1;
     let mut folded = Vec::new();
     let loader = of_the_loader(trace);
@@ -142,7 +141,7 @@ pub fn tell(
         if loader.contains(&at) || returns.has_twice(event) {
             continue;
         }
-        let drawn = item(trace, event, &mut view, &stations, several);
+        let drawn = item(trace, event, &mut view, several);
         let Some(mut item) = drawn else { continue };
         returns.add(at, &mut item);
         if hidden.iter().any(|hidden| hidden.hides(event)) {
@@ -182,7 +181,6 @@ fn item(
     trace: &Trace,
     event: &Event,
     view: &mut View,
-    stations: &Stations,
     several: bool,
 ) -> Option<Item> {
     let (text, kind) = match &event.what {
@@ -207,7 +205,7 @@ fn item(
             let states =
                 states.map(|(host, state)| (host.clone(), state.name()));
             let arrow = Arrow {
-                to: stations.receiver(trace, frame),
+                to: trace.receiver(frame).map(str::to_string),
                 delivered_ns: frame.delivered_ns,
                 notes: frame.wire.clone(),
                 connection,
