@@ -155,7 +155,7 @@ pub(super) fn linger(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
             Err(_) => outcome(&end),
         }
     );
-    Ok(Seen::so(resets == 1 && came.is_empty() && end.is_err(), evidence))
+    Ok(Seen::so(resets > 0 && came.is_empty() && end.is_err(), evidence))
 }
 
 /// 3.5-3
