@@ -54,6 +54,11 @@ impl Error {
         }
     }
 
+    /// The errno, if it was a system call that failed.
+    pub fn errno(&self) -> Option<i32> {
+        self.source.as_ref()?.raw_os_error()
+    }
+
     /// The likely cause, where one is known.
     pub fn likely_cause(&self) -> Option<&str> {
         self.cause.as_deref()

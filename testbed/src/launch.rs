@@ -27,6 +27,7 @@ pub struct Launch {
     path: PathBuf,
     arguments: Vec<OsString>,
     privileged: bool,
+    sends_raw: bool,
     watched: Vec<String>,
     held: Vec<String>,
     traced: bool,
@@ -50,6 +51,7 @@ impl Launch {
             path,
             arguments: Vec::new(),
             privileged: false,
+            sends_raw: false,
             watched: Vec::new(),
             held: Vec::new(),
             traced: false,
@@ -69,6 +71,13 @@ impl Launch {
         arguments: impl IntoIterator<Item = A>,
     ) -> Launch {
         self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Lets it keep CAP_NET_RAW and nothing else: it can open raw sockets and
+    /// packet sockets (raw(7), packet(7)) on its own host.
+    pub fn sends_raw(mut self) -> Launch {
+        self.sends_raw = true;
         self
     }
 
@@ -189,6 +198,7 @@ impl Launch {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let (privileged, most_files) = (self.privileged, self.most_files);
+        let kept = self.sends_raw.then_some(sys::CAP_NET_RAW);
         // Since Linux 5.14 a user namespace counts its own; before, all of the
         // user's count, and there may be many. Root is never counted.
         let counts_own_processes =
@@ -204,7 +214,7 @@ impl Launch {
                 sys::limit(libc::RLIMIT_NPROC, MOST_PROCESSES);
             }
             if !privileged {
-                sys::drop_capabilities()?;
+                sys::drop_capabilities(kept)?;
             }
             // Before the filter: it would watch this too.
             lead.as_ref().map_or(Ok(()), Lead::apply)?;

@@ -27,13 +27,14 @@
 //! run in which a frame was lost unasked says so ([`Trace::is_void`]).
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
-//! `sys` (all `unsafe`), `enter`, `netlink`, `packet`, `sockets`, `trace`,
+//! `sys` (all `unsafe`), `enter`, `neighbours`, `netlink`, `routes`, `packet`, `sockets`, `trace`,
 //! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `tracer`, `processes`,
-//! `descriptors`, `autopsy`, `ipc`, `room`, `program`, `launch`, `host`,
+//! `descriptors`, `counters`, `autopsy`, `ipc`, `room`, `program`, `launch`, `host`,
 //! `interfaces`, `network`, `running`, `internet`, `door`.
 
 mod autopsy;
 mod calls;
+mod counters;
 mod descriptors;
 mod diagnosis;
 pub mod door;
@@ -45,6 +46,7 @@ mod interfaces;
 pub mod internet;
 mod ipc;
 mod launch;
+mod neighbours;
 mod netlink;
 mod network;
 mod packet;
@@ -53,6 +55,7 @@ mod profile;
 mod program;
 mod recorder;
 mod room;
+mod routes;
 mod running;
 mod sampler;
 mod sessions;
@@ -73,11 +76,13 @@ pub use error::{Error, Result};
 pub use host::{Acting, Host};
 pub use ipc::{IpcKind, IpcObject};
 pub use launch::Launch;
+pub use neighbours::{Neighbour, NeighbourState};
 pub use network::{Backend, HostSpec, Network};
 pub use packet::{Flags, Packet, Segment};
 pub use processes::{ProcessInfo, Rest};
 pub use profile::Profile;
 pub use program::{Exit, Program};
+pub use routes::Route;
 pub use running::{Follower, Testbed};
 pub use sockets::{TcpSocket, TcpState, Timer, TimerKind};
 pub use threads::ThreadInfo;

@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE,
+    NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::{
     AddressAttribute, AddressHeaderFlags, AddressMessage,
@@ -17,6 +17,10 @@ use netlink_packet_route::address::{
 use netlink_packet_route::link::{
     InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo,
     LinkMessage, Stats64,
+};
+use netlink_packet_route::neighbour::{
+    NeighbourAddress, NeighbourAttribute, NeighbourMessage,
+    NeighbourState as State,
 };
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol,
@@ -26,6 +30,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, protocols::NETLINK_ROUTE};
 
 use crate::error::{Call, Error, Result};
+use crate::neighbours::{Neighbour, NeighbourState};
 
 /// The index of an interface of this thread's namespace.
 pub(crate) fn index(name: &str) -> Result<u32> {
@@ -112,6 +117,90 @@ pub(crate) fn add_default_route(gateway: IpAddr) -> Result<()> {
         RouteNetlinkMessage::NewRoute(message),
         format!("RTM_NEWROUTE default via {gateway}"),
     )
+}
+
+/// The neighbours of an interface, in the kernel's order.
+pub(crate) fn neighbours(name: &str) -> Result<Vec<Neighbour>> {
+    let call = format!("RTM_GETNEIGH {name}");
+    let index = index(name)?;
+    // Since Linux 5.0 whoever asks strictly may say which interface; any
+    // kernel answers with all of them to who does not.
+    let message =
+        RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+    let entries =
+        dump(message, &call)?.into_iter().filter_map(|answer| match answer {
+            RouteNetlinkMessage::NewNeighbour(entry) => Some(entry),
+            _ => None,
+        });
+    Ok(entries
+        .filter(|entry| entry.header.ifindex == index)
+        .filter_map(|entry| neighbour(&entry))
+        .collect())
+}
+
+/// Sets an entry by hand, whatever was there before.
+pub(crate) fn set_neighbour(
+    name: &str,
+    address: IpAddr,
+    station: [u8; 6],
+) -> Result<()> {
+    let mut message = neighbour_message(name, address)?;
+    message.header.state = State::Permanent;
+    let station = NeighbourAttribute::LinkLayerAddress(station.to_vec());
+    message.attributes.push(station);
+    let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_REPLACE;
+    let call = format!("RTM_NEWNEIGH {address} on {name}");
+    request(RouteNetlinkMessage::NewNeighbour(message), flags, &call)?;
+    Ok(())
+}
+
+/// Deletes an entry.
+pub(crate) fn delete_neighbour(name: &str, address: IpAddr) -> Result<()> {
+    let message = neighbour_message(name, address)?;
+    let call = format!("RTM_DELNEIGH {address} on {name}");
+    let message = RouteNetlinkMessage::DelNeighbour(message);
+    request(message, NLM_F_REQUEST | NLM_F_ACK, &call)?;
+    Ok(())
+}
+
+fn neighbour_message(name: &str, address: IpAddr) -> Result<NeighbourMessage> {
+    let mut message = NeighbourMessage::default();
+    message.header.family = family(address);
+    message.header.ifindex = index(name)?;
+    let destination = NeighbourAddress::from(address);
+    message.attributes.push(NeighbourAttribute::Destination(destination));
+    Ok(message)
+}
+
+fn neighbour(entry: &NeighbourMessage) -> Option<Neighbour> {
+    let state = match entry.header.state {
+        State::Incomplete => NeighbourState::Incomplete,
+        State::Reachable => NeighbourState::Reachable,
+        State::Stale => NeighbourState::Stale,
+        State::Delay => NeighbourState::Delay,
+        State::Probe => NeighbourState::Probe,
+        State::Failed => NeighbourState::Failed,
+        State::Noarp => NeighbourState::NoArp,
+        State::Permanent => NeighbourState::Permanent,
+        _ => return None,
+    };
+    let attributes = entry.attributes.iter();
+    let address = attributes.clone().find_map(|attribute| match attribute {
+        NeighbourAttribute::Destination(NeighbourAddress::Inet(v4)) => {
+            Some(IpAddr::V4(*v4))
+        }
+        NeighbourAttribute::Destination(NeighbourAddress::Inet6(v6)) => {
+            Some(IpAddr::V6(*v6))
+        }
+        _ => None,
+    });
+    let station = attributes.clone().find_map(|attribute| match attribute {
+        NeighbourAttribute::LinkLayerAddress(bytes) => {
+            bytes.as_slice().try_into().ok()
+        }
+        _ => None,
+    });
+    Some(Neighbour { address: address?, station, state })
 }
 
 /// Counters of an interface since it exists.
@@ -214,7 +303,7 @@ pub fn link_local(mac: [u8; 6]) -> Ipv6Addr {
     )
 }
 
-fn family(addr: IpAddr) -> AddressFamily {
+pub(crate) fn family(addr: IpAddr) -> AddressFamily {
     match addr {
         IpAddr::V4(_) => AddressFamily::Inet,
         IpAddr::V6(_) => AddressFamily::Inet6,
@@ -241,7 +330,7 @@ fn create(message: RouteNetlinkMessage, call: String) -> Result<()> {
 
 /// Sends one request and reads one answer: an acknowledgement, an error, or
 /// the object that was asked for.
-fn request(
+pub(crate) fn request(
     message: RouteNetlinkMessage,
     flags: u16,
     call: &str,
@@ -249,18 +338,63 @@ fn request(
     request_on(&open_route()?, message, flags, call)
 }
 
-fn open_route() -> Result<Socket> {
+pub(crate) fn open_route() -> Result<Socket> {
     let mut socket = Socket::new(NETLINK_ROUTE).call("socket NETLINK_ROUTE")?;
     socket.bind_auto().call("bind NETLINK_ROUTE")?;
     Ok(socket)
 }
 
-fn request_on(
+pub(crate) fn request_on(
     socket: &Socket,
     message: RouteNetlinkMessage,
     flags: u16,
     call: &str,
 ) -> Result<Option<RouteNetlinkMessage>> {
+    send(socket, message, flags, call)?;
+    let (answer, _from) = socket.recv_from_full().call(call)?;
+    match decode(&answer, call)?.payload {
+        NetlinkPayload::Error(error) if error.code.is_some() => {
+            Err(Error::from_call(call, error.to_io()))
+        }
+        NetlinkPayload::InnerMessage(inner) => Ok(Some(inner)),
+        _ => Ok(None),
+    }
+}
+
+/// Asks for every object of a kind: as many messages as there are objects, in
+/// as many datagrams as the kernel likes.
+pub(crate) fn dump(
+    message: RouteNetlinkMessage,
+    call: &str,
+) -> Result<Vec<RouteNetlinkMessage>> {
+    let socket = open_route()?;
+    send(&socket, message, NLM_F_REQUEST | NLM_F_DUMP, call)?;
+    let mut found = Vec::new();
+    loop {
+        let (answer, _from) = socket.recv_from_full().call(call)?;
+        let mut rest = answer.as_slice();
+        while !rest.is_empty() {
+            let message = decode(rest, call)?;
+            let length = message.header.length as usize;
+            match message.payload {
+                NetlinkPayload::Done(_) => return Ok(found),
+                NetlinkPayload::Error(error) => {
+                    return Err(Error::from_call(call, error.to_io()));
+                }
+                NetlinkPayload::InnerMessage(inner) => found.push(inner),
+                _ => {}
+            }
+            rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        }
+    }
+}
+
+fn send(
+    socket: &Socket,
+    message: RouteNetlinkMessage,
+    flags: u16,
+    call: &str,
+) -> Result<()> {
     let mut header = NetlinkHeader::default();
     header.flags = flags;
     let mut message =
@@ -269,15 +403,13 @@ fn request_on(
     let mut bytes = vec![0; message.buffer_len()];
     message.serialize(&mut bytes);
     socket.send(&bytes, 0).call(call)?;
+    Ok(())
+}
 
-    let (answer, _from) = socket.recv_from_full().call(call)?;
-    let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer)
-        .map_err(|err| Error::new(format!("{call}: decode: {err}")))?;
-    match answer.payload {
-        NetlinkPayload::Error(error) if error.code.is_some() => {
-            Err(Error::from_call(call, error.to_io()))
-        }
-        NetlinkPayload::InnerMessage(inner) => Ok(Some(inner)),
-        _ => Ok(None),
-    }
+fn decode(
+    bytes: &[u8],
+    call: &str,
+) -> Result<NetlinkMessage<RouteNetlinkMessage>> {
+    NetlinkMessage::deserialize(bytes)
+        .map_err(|err| Error::new(format!("{call}: decode: {err}")))
 }

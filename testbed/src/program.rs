@@ -245,6 +245,15 @@ impl Program {
         }
     }
 
+    /// Writes all of it to its standard input, and ends that. A thread of its
+    /// own does so: a pipe holds 64 KiB, and the program need not read
+    /// (pipe(7)).
+    pub fn feed(&mut self, text: String) {
+        if let Some(mut stdin) = self.stdin.take() {
+            std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+        }
+    }
+
     /// Ends its standard input.
     pub fn close_stdin(&mut self) {
         self.stdin = None;
@@ -398,17 +407,21 @@ impl Output {
         waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
     }
 
-    /// Waits until both streams have been read to their end; a child of the
-    /// program may hold them open for longer than anybody wants to wait.
-    fn wait_for_end(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
+    /// Waits until both streams have been read to their end, or nothing has come
+    /// for so long: a child of the program may hold them open for longer than
+    /// anybody wants to wait.
+    fn wait_for_end(&self, quiet: Duration) {
         let mut lines = self.lock();
+        let (mut seen, mut since) = (lines.count, Instant::now());
         while lines.streams_ended < 2 {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = quiet.saturating_sub(since.elapsed());
             if left == Duration::ZERO {
                 return;
             }
             lines = self.wait(lines, left);
+            if lines.count > seen {
+                (seen, since) = (lines.count, Instant::now());
+            }
         }
     }
 }

@@ -11,7 +11,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 
 use libc::c_int;
 
-pub(crate) use capabilities::{drop_capabilities, keep_capabilities};
+pub(crate) use capabilities::{
+    CAP_NET_RAW, drop_capabilities, keep_capabilities,
+};
 pub(crate) use devices::{
     create_tap, no_offload, packet_drops, packet_socket, set_carrier,
 };

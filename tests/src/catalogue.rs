@@ -19,12 +19,33 @@ pub struct Lab {
     pub title: String,
     /// What a reader who knows Rust and not the topic needs.
     pub minutes: u32,
-    /// What the machine must have beyond the two hosts.
-    pub needs: Vec<String>,
+    /// What it takes beyond two hosts and an ordinary program.
+    pub needs: Vec<Need>,
     /// Names that it had in earlier versions of the course: what the learner
     /// did under them counts.
     #[serde(default, skip_serializing)]
     pub formerly: Vec<String>,
+}
+
+/// What a lab may take beyond two hosts and an ordinary program. Every run
+/// makes it for itself: the machine need not have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// The router, and behind it a DNS server and a Web server.
+    Internet,
+    /// Raw sockets and packet sockets: its programs have CAP_NET_RAW.
+    RawSockets,
+}
+
+impl Need {
+    /// For people.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Need::Internet => "the router and the small internet behind it",
+            Need::RawSockets => "raw sockets, which each run allows it",
+        }
+    }
 }
 
 #[derive(Deserialize)]

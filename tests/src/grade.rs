@@ -14,7 +14,7 @@ use crate::hash::hash;
 use crate::perform::{Failure, Request, perform};
 use crate::subject::Subject;
 use crate::verdict::{Check, Judge, Performance, Verdict, Word};
-use crate::{Grader, causes, progress};
+use crate::{Grader, causes, filter, progress};
 
 /// Has every program traced, for tests that it behaves the same then.
 const SYSCALLS: &str = "LAB_SYSCALLS";
@@ -236,8 +236,7 @@ fn judge(
     );
     conclude(grader, judge, verdict);
     verdict.doubt = doubt(performances, verdict);
-    let scripts = performances.iter().flat_map(|one| &one.scripts);
-    verdict.scripts = scripts.cloned().collect();
+    verdict.scripts = performances.iter().flat_map(filter::scripts).collect();
     Ok(())
 }
 

@@ -13,6 +13,7 @@
 //! - [`causes`]: what each cause of a failure means, and what helps
 //! - [`generated`]: wrong programs that are made and not written
 //! - [`stage`]: a scenario in its process: the network, programs, waiting
+//! - [`filter`], [`corpus`]: lines and frames for programs that answer each
 //! - [`perform`]: that process seen from outside: started, heard, ended
 //! - [`verdict`]: named checks with evidence; a cause
 //! - [`snapshot`]: a run's text against the recorded one
@@ -25,6 +26,8 @@ pub mod catalogue;
 pub mod causes;
 pub mod claims;
 pub mod compile;
+pub mod corpus;
+pub mod filter;
 pub mod generated;
 pub mod hash;
 pub mod perform;
@@ -34,7 +37,9 @@ pub mod stage;
 pub mod subject;
 pub mod verdict;
 
+mod ch01_suite;
 mod ch03_tcp;
+mod ch04_http;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
@@ -84,8 +89,14 @@ pub struct Mutant {
 
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
+    &ch01_suite::frames::GRADER,
     &ch03_tcp::handshake::GRADER,
+    &ch03_tcp::half_close::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch03_tcp::reset::GRADER,
+    &ch03_tcp::nagle::GRADER,
+    &ch04_http::http_get::GRADER,
+    &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,

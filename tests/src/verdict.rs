@@ -10,6 +10,7 @@ use testbed::{Exit, TcpSocket, Trace};
 
 use crate::causes;
 use crate::generated::Script;
+use crate::{catalogue, filter};
 
 /// How the tale of a wait in vain ends where the program will say no more.
 pub(crate) const HAS_GONE: &str = ", which has closed its output";
@@ -127,7 +128,9 @@ impl Verdict {
         let mut text = format!("{}: {cause}\n", self.subject);
         if let Some(check) = self.checks.iter().find(|check| !check.ok) {
             text.push_str(&format!("  NOT {}\n", check.name));
-            for line in check.evidence.lines() {
+            let root = format!("{}/", catalogue::root().display());
+            let evidence = filter::without_lots(&check.evidence);
+            for line in evidence.replace(&root, "").lines() {
                 let line = without_states(line);
                 text.push_str(format!("      {line}").trim_end());
                 text.push('\n');

@@ -19,7 +19,10 @@ pub fn card(root: &Path, lab: &Lab) -> anyhow::Result<String> {
     let task = inline(&task(root, lab)?);
     let needs = match lab.needs.as_slice() {
         [] => "nothing but the two hosts".to_string(),
-        needs => needs.join(", "),
+        needs => {
+            let needs: Vec<_> = needs.iter().map(|n| n.meaning()).collect();
+            needs.join("; ")
+        }
     };
     let rows = [
         ("you write", format!("<code>{}</code>", escape(&source))),

@@ -10,6 +10,8 @@ use super::cvt;
 /// this kernel does not know fails with EINVAL and changes nothing.
 const LAST_CAPABILITY: c_ulong = 63;
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+/// linux/capability.h; libc does not have it.
+pub(crate) const CAP_NET_RAW: u32 = 13;
 
 /// Makes every permitted capability survive `execve` (capabilities(7),
 /// "Ambient"), so that tcpdump and ip work in a shell without a map to root.
@@ -44,17 +46,24 @@ pub(crate) fn keep_capabilities() -> io::Result<()> {
     Ok(())
 }
 
-/// Gives up every capability for good, root's too, and forbids to gain any by
-/// `execve`. Async-signal-safe: for a child between fork and exec.
-pub(crate) fn drop_capabilities() -> io::Result<()> {
-    for capability in 0..=LAST_CAPABILITY {
+/// Gives up every capability for good, root's too, but for the one that is to be
+/// kept, and forbids to gain any by `execve`. Async-signal-safe: for a child
+/// between fork and exec.
+pub(crate) fn drop_capabilities(kept: Option<u32>) -> io::Result<()> {
+    let is_kept = |capability| kept.map(c_ulong::from) == Some(capability);
+    for capability in (0..=LAST_CAPABILITY).filter(|c| !is_kept(*c)) {
         // SAFETY: plain integer arguments.
         unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
     }
     let header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-    let data = [CapData::default(); 2];
-    // SAFETY: as in `keep_capabilities`. An empty permitted set empties the
-    // ambient one too.
+    let mut data = [CapData::default(); 2];
+    if let Some(kept) = kept {
+        let bit = 1 << (kept % 32);
+        let all = CapData { effective: bit, permitted: bit, inheritable: bit };
+        data[kept as usize / 32] = all;
+    }
+    // SAFETY: as in `keep_capabilities`. What leaves the permitted set leaves
+    // the ambient one too; what stays in both outlives `execve`.
     let set = unsafe {
         libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr())
     };

@@ -15,11 +15,13 @@ mod hosts;
 mod internet;
 mod isolation;
 mod links;
+mod neighbours;
 mod pcapng;
 mod processes;
 mod profiles;
 mod programs;
 mod roles;
+mod routes;
 mod rules;
 mod sitters;
 mod subjects;
@@ -39,10 +41,12 @@ const TESTS: &[(&str, &[Test])] = &[
     ("autopsy", autopsy::TESTS),
     ("rules", rules::TESTS),
     ("links", links::TESTS),
+    ("neighbours", neighbours::TESTS),
     ("trace", trace::TESTS),
     ("pcapng", pcapng::TESTS),
     ("isolation", isolation::TESTS),
     ("internet", internet::TESTS),
+    ("routes", routes::TESTS),
     ("profiles", profiles::TESTS),
     ("calls", calls::TESTS),
     ("traced", traced::TESTS),

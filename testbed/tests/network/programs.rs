@@ -212,6 +212,9 @@ fn programs_have_no_capabilities_unless_told(backend: Backend) -> Done {
     let bind = || role("bind").arg("192.168.1.109:80");
     assert_eq!(said(bind()), "PermissionDenied");
     assert_eq!(said(bind().privileged()), "bound 192.168.1.109:80");
+    assert_eq!(said(bind().sends_raw()), "PermissionDenied");
+    assert_eq!(said(role("raw")), "PermissionDenied");
+    assert_eq!(said(role("raw").sends_raw()), "opened");
     let high = role("bind").arg("192.168.1.109:8080");
     assert_eq!(said(high), "bound 192.168.1.109:8080");
     Ok(())

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
 
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
 use testbed::{Backend, Launch, Network};
 
 /// The hidden word: be the program that is named next.
@@ -31,6 +32,7 @@ pub fn play(role: &str, arguments: &[&str]) -> ExitCode {
         ("fork", []) => fork_for_ever(),
         ("parent", [count, arguments @ ..]) => parent(count, arguments),
         ("print", []) => print_for_ever(),
+        ("raw", []) => raw(),
         ("resolve", [name]) => resolve(name),
         ("run", [backend]) => run(backend),
         ("say", [address, what]) => say(address, what),
@@ -200,6 +202,14 @@ fn bind(address: SocketAddr) {
     match TcpListener::bind(address) {
         Ok(listener) => println!("bound {}", listener.local_addr().unwrap()),
         Err(err) => println!("{:?}", err.kind()),
+    }
+}
+
+fn raw() {
+    let (family, kind) = (AddressFamily::Packet, SockType::Raw);
+    match socket(family, kind, SockFlag::empty(), None) {
+        Ok(_) => println!("opened"),
+        Err(err) => println!("{:?}", io::Error::from(err).kind()),
     }
 }
 

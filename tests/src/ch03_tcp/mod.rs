@@ -1,4 +1,10 @@
 //! Chapter 3: TCP.
 
+mod counters;
+pub mod half_close;
 pub mod handshake;
+pub mod nagle;
+pub mod reset;
 pub mod time_wait;
+
+mod wire;

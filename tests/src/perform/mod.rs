@@ -45,7 +45,8 @@ pub struct Request {
     pub take: String,
     /// The program.
     pub binary: PathBuf,
-    /// Whether the router and the small internet are there as well.
+    /// Whether the router and the small internet are there as well, though no
+    /// lab takes them.
     pub internet: bool,
     /// How the kernel is to behave.
     pub profile: Profile,

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 use testbed::door::Door;
+use testbed::internet::Internet;
 use testbed::{Console, Exit, Launch, Network, Testbed};
 
 use super::order::Given;
 use super::{Failure, Message, PLAY, Report, Request};
+use crate::catalogue::{self, Need};
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
 use crate::{GRADERS, claims};
 
@@ -58,12 +60,8 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
     }
     let orders = hear_orders();
     if request.lab.is_empty() {
-        let net = network(request).up()?;
-        let _servers = if request.internet {
-            Some(testbed::internet::serve(&net)?)
-        } else {
-            None
-        };
+        let net = network(request, request.internet).up()?;
+        let _servers = serve(&net, request.internet)?;
         match request.take.as_str() {
             "probe" => probe(&net)?,
             "probe-calls" => probe_calls(&net)?,
@@ -77,7 +75,12 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
         }
     }
     let (scenario, take) = find(request)?;
-    let mut stage = Stage::set(network(request), request, take)?;
+    let needs = needs(&request.lab);
+    let internet = request.internet || needs.contains(&Need::Internet);
+    let plan = network(request, internet);
+    let mut stage = Stage::set(plan, request, take)?;
+    stage.sends_raw = needs.contains(&Need::RawSockets);
+    let _servers = serve(&stage.net, internet)?;
     announce(&stage.net, door)?;
     let follower = request.live.then(|| {
         stage.net.follow(|event| report(&Ok(Message::Event(event.clone()))))
@@ -141,9 +144,19 @@ fn probe_mounts(net: &Testbed) -> testbed::Result<()> {
     }
 }
 
-fn network(request: &Request) -> Network {
-    let network =
-        if request.internet { Network::internet() } else { Network::lan() };
+/// What the lab of this name takes.
+fn needs(lab: &str) -> Vec<Need> {
+    let labs = catalogue::all().unwrap_or_default();
+    let lab = labs.into_iter().find(|known| known.id == lab);
+    lab.map_or(Vec::new(), |lab| lab.needs)
+}
+
+fn serve(net: &Testbed, internet: bool) -> testbed::Result<Option<Internet>> {
+    internet.then(|| testbed::internet::serve(net)).transpose()
+}
+
+fn network(request: &Request, internet: bool) -> Network {
+    let network = if internet { Network::internet() } else { Network::lan() };
     let network = network.profile(request.profile).seed(request.seed);
     match request.backend {
         Some(backend) => network.backend(backend),

@@ -76,6 +76,8 @@ pub struct Stage {
     /// How many times slower than usual this machine is just now, 1 to 8:
     /// ranges of time are widened by it.
     pub slack: u32,
+    /// May the programs open raw sockets?
+    pub(crate) sends_raw: bool,
     binary: PathBuf,
     calls: Vec<String>,
     syscalls: bool,
@@ -122,6 +124,7 @@ impl Stage {
             values: request.values.clone(),
             story: request.story,
             slack,
+            sends_raw: false,
             binary: request.binary.clone(),
             calls: request.calls.clone(),
             syscalls: request.syscalls,
@@ -178,6 +181,9 @@ impl Stage {
         if self.syscalls {
             launch = launch.trace();
         }
+        if self.sends_raw {
+            launch = launch.sends_raw();
+        }
         let program = self.net.host(host)?.start_program(launch)?;
         self.exits.insert(role.to_string(), None);
         self.programs.push(program);
@@ -201,6 +207,15 @@ impl Stage {
         self.pause_unless_announced();
         self.note_input(role, Input::Line);
         self.programs[role.0].send_line(line);
+    }
+
+    /// Types all these lines and ends its input, without waiting until it has
+    /// read them.
+    pub fn feed(&mut self, role: Role, lines: &[String]) {
+        self.pause_unless_announced();
+        self.note_input(role, Input::End);
+        let text = lines.iter().map(|line| format!("{line}\n")).collect();
+        self.programs[role.0].feed(text);
     }
 
     /// Ends its standard input.

@@ -1,0 +1,114 @@
+//! Write a request piece by piece, and see in how many segments it leaves.
+//!
+//! A small segment has to wait while an earlier small one is not acknowledged:
+//! Nagle's algorithm, in the sender's kernel. The receiver's kernel holds the
+//! acknowledgement back, in the hope of data to send it with. Four options
+//! change this, two at each end: the sender's TCP_NODELAY lets each piece go,
+//! and its TCP_CORK keeps all of them until it is cleared; the receiver's
+//! TCP_QUICKACK has an acknowledgement sent now, until the kernel finds that
+//! the connection answers and goes back to waiting.
+//!
+//! Usage: nagle server plain|quickack ADDRESS:PORT
+//!        nagle client plain|nodelay|cork ADDRESS:PORT
+//! See also: tcp(7), RFC 896; RFC 9293, sections 3.7.4 and 3.8.6.3
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+
+use anyhow::{Context, bail};
+use socket2::SockRef;
+
+const USAGE: &str = "usage: nagle server plain|quickack ADDRESS:PORT, \
+                     or nagle client plain|nodelay|cork ADDRESS:PORT";
+
+fn main() -> anyhow::Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [role, how, address] = args.as_slice() else { bail!(USAGE) };
+    let address: SocketAddr = address.parse().context("parse ADDRESS:PORT")?;
+    match (role.as_str(), how.as_str()) {
+        ("server", "plain" | "quickack") => serve(how, address),
+        ("client", "plain" | "nodelay" | "cork") => call(how, address),
+        _ => bail!(USAGE),
+    }
+}
+
+/// Answers each request, which ends in a newline, with its length.
+fn serve(how: &str, address: SocketAddr) -> anyhow::Result<()> {
+    let listener = TcpListener::bind(address)
+        .with_context(|| format!("bind {address}"))?;
+    println!("listening on {}", listener.local_addr().context("getsockname")?);
+    let (mut conn, peer) = listener.accept().context("accept")?;
+    println!("accepted {}", peer.ip());
+
+    // ANCHOR: server
+    let mut length = 0;
+    let mut buf = [0; 4096];
+    loop {
+        let count = conn.read(&mut buf).context("read")?;
+        if count == 0 {
+            break; // end-of-file: the client has closed
+        }
+        if how == "quickack" {
+            // Again after each read: the option lasts until the kernel has
+            // reason to think that an answer will carry the acknowledgement.
+            SockRef::from(&conn)
+                .set_tcp_quickack(true)
+                .context("setsockopt TCP_QUICKACK")?;
+        }
+        for byte in &buf[..count] {
+            if *byte != b'\n' {
+                length += 1;
+                continue;
+            }
+            println!("request of {length} bytes");
+            // One write: `writeln!` on a socket would make two, and the second
+            // would have to wait.
+            let answer = format!("{length}\n");
+            conn.write_all(answer.as_bytes()).context("write")?;
+            length = 0;
+        }
+    }
+    // ANCHOR_END: server
+    println!("end of file");
+    Ok(())
+}
+
+/// Writes what is typed as it is typed. An empty line ends a request.
+fn call(how: &str, address: SocketAddr) -> anyhow::Result<()> {
+    let conn = TcpStream::connect(address)
+        .with_context(|| format!("connect {address}"))?;
+    println!("connected to {address}");
+
+    // ANCHOR: client
+    if how == "nodelay" {
+        conn.set_nodelay(true).context("setsockopt TCP_NODELAY")?;
+    }
+    let mut answers = BufReader::new(&conn);
+    for line in io::stdin().lines() {
+        let line = line.context("read standard input")?;
+        if !line.is_empty() {
+            if how == "cork" {
+                cork(&conn, true)?;
+            }
+            (&conn).write_all(line.as_bytes()).context("write")?;
+            println!("wrote {line}");
+            continue;
+        }
+        (&conn).write_all(b"\n").context("write")?;
+        if how == "cork" {
+            cork(&conn, false)?; // What has been kept back leaves now.
+        }
+        let mut answer = String::new();
+        answers.read_line(&mut answer).context("read")?;
+        println!("answer {}", answer.trim_end());
+    }
+    // ANCHOR_END: client
+    drop(answers);
+    drop(conn); // close(2): our FIN leaves
+    println!("closed");
+    Ok(())
+}
+
+fn cork(conn: &TcpStream, on: bool) -> anyhow::Result<()> {
+    SockRef::from(conn).set_tcp_cork(on).context("setsockopt TCP_CORK")
+}

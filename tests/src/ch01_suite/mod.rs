@@ -1,0 +1,3 @@
+//! Chapter 1: the protocol suite.
+
+pub mod frames;
