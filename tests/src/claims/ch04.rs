@@ -18,7 +18,6 @@ pub(super) const PROBES: &[Probe] = &[
 
 /// 4.3-1
 fn one_page(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
-    let _servers = testbed::internet::serve(&ground.stage.net)?;
     let address = ground.address(LAPTOP)?;
     let listener = ground.at(LAPTOP, "bind", || TcpListener::bind(address))?;
     let proxy = ground.host(LAPTOP)?.thread(move || serve_one(&listener))?;
@@ -132,7 +131,6 @@ fn addresses(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 
 /// 4.5-1
 fn hosts_first(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
-    let _servers = testbed::internet::serve(&ground.stage.net)?;
     let look_up = |name: &str| {
         let found = ground.host(LAPTOP)?.at(|| {
             (name, 80)

@@ -28,14 +28,14 @@ pub(super) const MTU_DISCOVER: IntOption =
     (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
 pub(super) const UDP_SEGMENT: IntOption = (libc::SOL_UDP, libc::UDP_SEGMENT);
 
-/// A failed call in a probe is a failure of the testbed, with its name.
+/// A failed call in a probe is what came of it, and no failure of the testbed.
 pub(super) trait Call<T> {
     fn call(self, name: &str) -> Result<T, Halt>;
 }
 
 impl<T> Call<T> for io::Result<T> {
     fn call(self, name: &str) -> Result<T, Halt> {
-        self.map_err(|err| testbed::Error::from_call(name, err).into())
+        self.map_err(|err| Halt::Missed(format!("called {name}: {err}")))
     }
 }
 

@@ -74,7 +74,6 @@ pub(super) fn length(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 
 /// 1.6-6
 pub(super) fn by_address(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
-    let _servers = testbed::internet::serve(&ground.stage.net)?;
     let address = SocketAddr::new(ground.ip(WWW)?, 80);
     let _ = ground.host(LAPTOP)?.at(|| sys::name_of(address))?;
     let queries = messages(ground, "udp from ernest-laptop port 53")?;
@@ -112,7 +111,6 @@ pub(super) fn counts(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 
 /// What the laptop asks, and is answered, for a name.
 fn look_up(ground: &Ground<'_>, name: &str) -> Result<Talk, Halt> {
-    let _servers = testbed::internet::serve(&ground.stage.net)?;
     let _ = ground
         .host(LAPTOP)?
         .at(|| (name, 80).to_socket_addrs().map(Iterator::count))?;
@@ -127,7 +125,6 @@ fn look_up(ground: &Ground<'_>, name: &str) -> Result<Talk, Halt> {
 
 /// The types and classes that are asked for an address.
 fn look_back(ground: &Ground<'_>) -> Result<Vec<(u16, u16)>, Halt> {
-    let _servers = testbed::internet::serve(&ground.stage.net)?;
     let address = SocketAddr::new(ground.ip(WWW)?, 80);
     let before = messages(ground, "udp from ernest-laptop port 53")?.len();
     let _ = ground.host(LAPTOP)?.at(|| sys::name_of(address))?;

@@ -169,6 +169,7 @@ pub(super) fn half_open(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
             let none = Some(Duration::ZERO);
             SockRef::from(&server).set_linger(none).call("setsockopt")?;
             drop((server, listener));
+            ground.wait("rst from Kongming20", 1)?;
             None
         }
     };

@@ -334,11 +334,11 @@ pub(super) fn options_of_a_syn(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     Ok(Seen::so(kinds == SYN_OPTIONS && echo == Some(0), evidence))
 }
 
-/// Each segment with data of the laptop's: its number and its length.
+/// Each segment with new data of the laptop's: its number and its length.
 fn data(ground: &Ground<'_>) -> Result<Vec<(u32, usize)>, Halt> {
     let segments = ground.segments()?;
     let sent = segments.iter().map(|seen| &seen.segment);
-    let sent = sent.filter(|segment| segment.by_client && segment.data > 0);
+    let sent = sent.filter(|one| one.by_client && one.data > 0 && !one.again);
     Ok(sent.map(|segment| (segment.seq, segment.data)).collect())
 }
 
