@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, c_long};
@@ -92,22 +93,6 @@ pub(crate) fn set_bytes(
     }
 }
 
-/// `getsockopt(2)` of an option that is an int.
-pub(crate) fn option(
-    socket: impl AsFd,
-    (level, name): (c_int, c_int),
-) -> io::Result<c_int> {
-    let fd = socket.as_fd().as_raw_fd();
-    let mut value: c_int = 0;
-    let mut length = mem::size_of::<c_int>() as libc::socklen_t;
-    let (address, room) = ((&raw mut value).cast(), &raw mut length);
-    // SAFETY: there is room for an int at this address, as the length says.
-    match unsafe { libc::getsockopt(fd, level, name, address, room) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(value),
-    }
-}
-
 /// A packet(7) socket on an interface of this thread's network: what is sent
 /// goes out as it is, and every frame that comes or goes is received.
 pub(crate) fn packet_socket(interface: &str) -> io::Result<Socket> {
@@ -126,4 +111,28 @@ pub(crate) fn packet_socket(interface: &str) -> io::Result<Socket> {
     let address = unsafe { SockAddr::new(storage, length) };
     socket.bind(&address)?;
     Ok(socket)
+}
+
+/// `getnameinfo(3)`: the name of an address; its error for none.
+pub(crate) fn name_of(address: SocketAddr) -> Result<String, c_int> {
+    let address = SockAddr::from(address);
+    let mut name = [0_u8; 256];
+    // SAFETY: the first pointer and length are a socket address's, the second
+    // pair is the buffer's; no service is asked for.
+    let error = unsafe {
+        libc::getnameinfo(
+            address.as_ptr().cast(),
+            address.len(),
+            name.as_mut_ptr().cast(),
+            name.len() as libc::socklen_t,
+            std::ptr::null_mut(),
+            0,
+            libc::NI_NAMEREQD,
+        )
+    };
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    match error {
+        0 => Ok(name[..end].escape_ascii().to_string()),
+        error => Err(error),
+    }
 }
