@@ -96,6 +96,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::time_wait::GRADER,
     &ch03_tcp::reset::GRADER,
     &ch03_tcp::nagle::GRADER,
+    &ch03_tcp::rto::GRADER,
     &ch04_http::http_get::GRADER,
     &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
