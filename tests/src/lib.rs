@@ -111,6 +111,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::nagle::GRADER,
     &ch03_tcp::window::GRADER,
     &ch04_http::resolve::GRADER,
+    &ch03_tcp::rto::GRADER,
     &ch04_http::http_get::GRADER,
     &ch04_http::forward_proxy::GRADER,
     &ch04_http::cookies::GRADER,

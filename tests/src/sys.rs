@@ -3,7 +3,7 @@
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_long};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
@@ -134,5 +134,20 @@ pub(crate) fn name_of(address: SocketAddr) -> Result<String, c_int> {
     match error {
         0 => Ok(name[..end].escape_ascii().to_string()),
         error => Err(error),
+    }
+}
+
+/// `getsockopt(2)` of TCP_INFO: as much of `struct tcp_info` as this kernel has,
+/// zeros behind it.
+pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<[u8; 256]> {
+    let mut info = [0; 256];
+    let mut length = info.len() as libc::socklen_t;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    let address = info.as_mut_ptr().cast();
+    let fd = socket.as_raw_fd();
+    // SAFETY: `length` bytes have room at this address, and `length` lives.
+    match unsafe { libc::getsockopt(fd, level, name, address, &mut length) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(info),
     }
 }

@@ -9,6 +9,8 @@ pub mod nagle;
 pub mod orphan;
 pub mod reset;
 pub mod tcp_header;
+pub mod rto;
+mod tcp_info;
 pub mod tcp_states;
 pub mod time_wait;
 
