@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpOptionElement, TcpSlice,
-    TransportSlice,
+    LaxIpv4Slice, LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpOptionElement,
+    TcpSlice, TransportSlice,
 };
 
 /// A decoded frame. What could not be decoded is `None`; nothing panics.
@@ -128,6 +128,18 @@ impl<'a> Packet<'a> {
         }
     }
 
+    /// The address that an ARP message asks about, or answers to.
+    pub fn arp_target(&self) -> Option<IpAddr> {
+        match self.sliced.as_ref()?.net.as_ref()? {
+            LaxNetSlice::Arp(arp) => {
+                let octets: [u8; 4] =
+                    arp.target_protocol_addr().try_into().ok()?;
+                Some(IpAddr::from(octets))
+            }
+            _ => None,
+        }
+    }
+
     /// Is this a fragment of a larger IPv4 datagram?
     pub fn is_fragment(&self) -> bool {
         match self.sliced.as_ref().and_then(|sliced| sliced.net.as_ref()) {
@@ -229,8 +241,8 @@ impl<'a> Packet<'a> {
                 icmp6(icmp.type_u8(), icmp.code_u8())
             }
             (_, Some(LaxNetSlice::Arp(arp))) => arp_line(arp, name),
-            _ if self.is_fragment() => "IPv4 fragment".to_string(),
             (_, Some(net)) => match net {
+                LaxNetSlice::Ipv4(ip) if self.is_fragment() => fragment(ip),
                 LaxNetSlice::Ipv4(ip) => {
                     format!("IPv4 protocol {}", ip.payload_ip_number().0)
                 }
@@ -239,6 +251,14 @@ impl<'a> Packet<'a> {
             _ => format!("frame of {} bytes", self.bytes.len()),
         }
     }
+}
+
+/// `IPv4 fragment 1480+21 last`: where its data belongs, and how long it is.
+fn fragment(ip: &LaxIpv4Slice<'_>) -> String {
+    let offset = ip.header().fragments_offset().byte_offset();
+    let length = ip.payload().payload.len();
+    let more = if ip.header().more_fragments() { "more" } else { "last" };
+    format!("IPv4 fragment {offset}+{length} {more}")
 }
 
 fn flags(tcp: &TcpSlice<'_>) -> Flags {

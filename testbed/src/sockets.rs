@@ -100,6 +100,13 @@ pub struct TcpSocket {
     pub receive_queue: u32,
     /// Bytes not yet acknowledged; for a listener, its backlog.
     pub send_queue: u32,
+    /// The most memory that what is received may use: SO_RCVBUF. 0 where no
+    /// whole socket stands for the connection, as in TIME-WAIT.
+    #[serde(default)]
+    pub receive_buffer: u32,
+    /// The same for what is to be sent: SO_SNDBUF.
+    #[serde(default)]
+    pub send_buffer: u32,
     /// The timer that runs, if any.
     pub timer: Option<Timer>,
     /// Times that the current segment was sent again.
@@ -174,6 +181,8 @@ impl Inspector {
 
 const HEADER: usize = 16; // struct nlmsghdr
 const REQUEST: usize = HEADER + 56; // struct inet_diag_req_v2
+const MESSAGE: usize = 72; // struct inet_diag_msg
+const INET_DIAG_SKMEMINFO: u16 = 7;
 
 /// `SOCK_DIAG_BY_FAMILY` for all TCP sockets of a family, in any state.
 fn dump_request(family: u8) -> [u8; REQUEST] {
@@ -185,6 +194,7 @@ fn dump_request(family: u8) -> [u8; REQUEST] {
     request[6..8].copy_from_slice(&flags.to_ne_bytes());
     request[16] = family;
     request[17] = libc::IPPROTO_TCP as u8;
+    request[18] = 1 << (INET_DIAG_SKMEMINFO - 1); // idiag_ext
     request[20..24].copy_from_slice(&u32::MAX.to_ne_bytes()); // idiag_states
     request
 }
@@ -203,7 +213,7 @@ fn error_of(body: &[u8]) -> io::Error {
     io::Error::from_raw_os_error(-i32::from_ne_bytes(code.unwrap_or_default()))
 }
 
-/// A `struct inet_diag_msg` of <linux/inet_diag.h>, 72 bytes.
+/// A `struct inet_diag_msg` of <linux/inet_diag.h>, and its attributes.
 fn parse(body: &[u8]) -> Option<TcpSocket> {
     let byte = |at: usize| body.get(at).copied();
     let word = |at: usize| -> Option<u32> {
@@ -228,16 +238,45 @@ fn parse(body: &[u8]) -> Option<TcpSocket> {
         _ => None,
     };
     let expires_ms = word(52)?;
+    let memory = attribute(body.get(MESSAGE..)?, INET_DIAG_SKMEMINFO);
+    let (receive_buffer, send_buffer) = memory.map_or((0, 0), buffers);
     Some(TcpSocket {
         state: TcpState::from_kernel(byte(1)?)?,
         local: address(4, 8)?,
         peer: address(6, 24)?,
         receive_queue: word(56)?,
         send_queue: word(60)?,
+        receive_buffer,
+        send_buffer,
         timer: kind.map(|kind| Timer { kind, expires_ms }),
         retransmits: byte(3)?,
         inode: word(68)?,
     })
+}
+
+/// The value of an attribute (`struct rtattr`: length, type, value).
+fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
+    let half = |at: usize, bytes: &[u8]| -> Option<u16> {
+        Some(u16::from_ne_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+    };
+    loop {
+        let length = usize::from(half(0, bytes)?);
+        let value = bytes.get(4..length)?;
+        if half(2, bytes)? == wanted {
+            return Some(value);
+        }
+        bytes = bytes.get(length.next_multiple_of(4)..)?;
+    }
+}
+
+/// SO_RCVBUF and SO_SNDBUF of `SK_MEMINFO_*` in <linux/sock_diag.h>.
+fn buffers(memory: &[u8]) -> (u32, u32) {
+    let word = |number: usize| {
+        let bytes = memory.get(4 * number..4 * number + 4);
+        let bytes = bytes.and_then(|bytes| bytes.try_into().ok());
+        bytes.map_or(0, u32::from_ne_bytes)
+    };
+    (word(1), word(3))
 }
 
 #[cfg(test)]
@@ -253,6 +292,13 @@ mod tests {
         let mine = sockets.iter().find(|s| s.local == address).unwrap();
         assert_eq!(mine.state, TcpState::Listen);
         assert!(mine.send_queue >= 128, "{mine:?}");
+        let socket = socket2::SockRef::from(&listener);
+        let buffer = socket.recv_buffer_size().unwrap();
+        assert_eq!(mine.receive_buffer as usize, buffer);
+        assert_eq!(
+            mine.send_buffer as usize,
+            socket.send_buffer_size().unwrap()
+        );
     }
 
     #[test]

@@ -5,12 +5,19 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use testbed::Draw;
+use testbed::trace::{Event, Frame};
 
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
+use crate::sys;
 
 /// Everything here happens at once, or not at all.
 const SOON: Duration = Duration::from_secs(5);
+/// A story has so many kinds of options.
+const SHOWN: usize = 2;
+/// Level and name of the option.
+const IP_OPTIONS: (i32, i32) = (libc::IPPROTO_IP, libc::IP_OPTIONS);
 /// Where the headers are: bits beyond it are data.
 const HEADERS: usize = 74;
 /// Ethernet's shortest frame, without its CRC (IEEE 802.3).
@@ -38,14 +45,16 @@ pub fn mixed_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
         talk(stage, ip)?;
     }
     let trace = stage.net.trace()?;
-    let frames = trace.frames().map(|(event, frame)| Taken {
-        name: name(event.t_ns),
-        bytes: frame.bytes.clone(),
-    });
-    Ok(frames.collect())
+    let frames = trace.frames();
+    Ok(frames.map(|(event, frame)| taken(event, frame)).collect())
 }
 
-fn name(t_ns: u64) -> String {
+fn taken(event: &Event, frame: &Frame) -> Taken {
+    Taken { name: name(event.t_ns), bytes: frame.bytes.clone() }
+}
+
+/// A time of capture as a name.
+pub(crate) fn name(t_ns: u64) -> String {
     format!("{}.{:09}", t_ns / 1_000_000_000, t_ns % 1_000_000_000)
 }
 
@@ -89,6 +98,172 @@ fn unspecified(ip: IpAddr) -> IpAddr {
         IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
     }
+}
+
+/// The same hosts with IPv4 options: datagrams and an echo that record their
+/// route or the time, or ask routers to look at them; the frames of it.
+///
+/// # Errors
+///
+/// The testbed failed.
+pub fn options_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
+    let before = stage.net.trace()?.frames().count();
+    let (laptop, server) = (stage.net.host(LAPTOP)?, stage.net.host(KONGMING)?);
+    let to = SocketAddr::new(server.ip(), stage.draw.port());
+    let words = stage.draw.letters(8).into_bytes();
+    let failed = |err: std::io::Error| Halt::Missed(format!("{to}: {err}"));
+    let hears = server.at(|| UdpSocket::bind(to))?.map_err(failed)?;
+    hears.set_read_timeout(Some(SOON)).map_err(failed)?;
+    let mut kinds = ip_options(laptop.ip(), server.ip());
+    for options in kinds.iter().filter(|_| !stage.story) {
+        let says = laptop.at(|| UdpSocket::bind(("0.0.0.0", 0)))?;
+        let says = says.map_err(failed)?;
+        sys::set_bytes(&says, IP_OPTIONS, options).map_err(failed)?;
+        says.send_to(&words, to).map_err(failed)?;
+        hears.recv_from(&mut [0; 64]).map_err(failed)?;
+    }
+    // The other kernel answers with the options that it was sent, its own
+    // address among them (RFC 1122, section 3.2.2.6).
+    let echo = [8, 0, 0xf7, 0xff, 0, 0, 0, 0];
+    let icmp = Some(Protocol::ICMPV4);
+    let ping = laptop.at(|| Socket::new(Domain::IPV4, Type::RAW, icmp))?;
+    let ping = ping.map_err(failed)?;
+    ping.set_read_timeout(Some(SOON)).map_err(failed)?;
+    if stage.story {
+        kinds.truncate(SHOWN);
+    }
+    for options in kinds {
+        sys::set_bytes(&ping, IP_OPTIONS, &options).map_err(failed)?;
+        ping.send_to(&echo, &to.into()).map_err(failed)?;
+        let mut answer = [std::mem::MaybeUninit::uninit(); 256];
+        ping.recv(&mut answer).map_err(failed)?;
+    }
+    let trace = stage.net.trace()?;
+    let frames = trace.frames().skip(before);
+    Ok(frames.map(|(event, frame)| taken(event, frame)).collect())
+}
+
+/// Record route with nine slots; timestamps alone, with addresses, and for
+/// addresses that are given; router alert (RFC 2113).
+fn ip_options(laptop: IpAddr, server: IpAddr) -> Vec<Vec<u8>> {
+    let octets = |ip: IpAddr| match ip {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(_) => Vec::new(),
+    };
+    let mut given = vec![68, 20, 5, 3];
+    for ip in [laptop, server] {
+        given.extend(octets(ip));
+        given.extend([0; 4]);
+    }
+    let room = |head: &[u8], length: usize| {
+        let mut option = head.to_vec();
+        option.resize(length, 0);
+        option
+    };
+    vec![
+        room(&[7, 39, 4], 40),
+        room(&[68, 36, 5, 1], 36),
+        room(&[68, 36, 5, 0], 36),
+        given,
+        room(&[148, 4], 4),
+        room(&[1, 7, 11, 4], 12),
+    ]
+}
+
+/// The same hosts over TCP with what is rarer: two of eight segments lost, an
+/// urgent byte, a connection without timestamps and with ECN, a port where
+/// nobody listens; the frames of it.
+///
+/// # Errors
+///
+/// The testbed failed.
+pub fn segments_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
+    let before = stage.net.trace()?.frames().count();
+    let to = stage.address(KONGMING)?;
+    let closed = stage.address(KONGMING)?;
+    let laptop = stage.net.host(LAPTOP)?;
+    let failed = |err: std::io::Error| Halt::Missed(format!("{to}: {err}"));
+    let (mut conn, mut peer) = connection(stage, to)?;
+    conn.set_nodelay(true).map_err(failed)?;
+    for lost in [2, 4] {
+        let rule =
+            format!("drop #{lost} data from {LAPTOP} port {}", to.port());
+        stage.net.wire().arm(&rule)?;
+    }
+    let words = [b'x'; 101]; // Odd, so that the sums have a byte left over.
+    for _ in 0..8 {
+        conn.write_all(&words).map_err(failed)?;
+    }
+    peer.read_exact(&mut [0; 8 * 101]).map_err(failed)?;
+    SockRef::from(&conn).send_out_of_band(b"abc").map_err(failed)?;
+    drop(conn);
+    peer.read_to_end(&mut Vec::new()).map_err(failed)?;
+    drop(peer);
+    if !stage.story {
+        laptop.set_sysctl("net.ipv4.tcp_timestamps", "0")?;
+        laptop.set_sysctl("net.ipv4.tcp_ecn", "1")?;
+        drop(connection(stage, to)?);
+        let _refused =
+            laptop.at(|| TcpStream::connect_timeout(&closed, SOON))?;
+    }
+    let trace = stage.net.trace()?;
+    let frames = trace.frames().skip(before);
+    Ok(frames.map(|(event, frame)| taken(event, frame)).collect())
+}
+
+fn connection(
+    stage: &Stage,
+    to: SocketAddr,
+) -> Result<(TcpStream, TcpStream), Halt> {
+    let (laptop, server) = (stage.net.host(LAPTOP)?, stage.net.host(KONGMING)?);
+    let failed = |err: std::io::Error| Halt::Missed(format!("{to}: {err}"));
+    let listener = server.at(|| TcpListener::bind(to))?.map_err(failed)?;
+    let conn = laptop.at(|| TcpStream::connect_timeout(&to, SOON))?;
+    let conn = conn.map_err(failed)?;
+    let (peer, _) = listener.accept().map_err(failed)?;
+    for stream in [&conn, &peer] {
+        stream.set_read_timeout(Some(SOON)).map_err(failed)?;
+    }
+    Ok((conn, peer))
+}
+
+/// A host that talks to itself: what a packet socket sees of it, IP packets in
+/// the order of their capture.
+///
+/// # Errors
+///
+/// The testbed failed.
+pub fn loopback_run(stage: &mut Stage) -> Result<Vec<Vec<u8>>, Halt> {
+    let to = SocketAddr::from(([127, 0, 0, 1], stage.draw.port()));
+    let words = stage.draw.letters(20);
+    let captured = stage.net.host(LAPTOP)?.at(|| {
+        let sees = sys::packet_socket("lo")?;
+        sees.set_nonblocking(true)?;
+        let listener = TcpListener::bind(to)?;
+        let mut conn = TcpStream::connect(to)?;
+        let (mut peer, _) = listener.accept()?;
+        conn.write_all(words.as_bytes())?;
+        drop(conn);
+        peer.read_to_end(&mut Vec::new())?;
+        drop(peer);
+        let mut captured: Vec<Vec<u8>> = Vec::new();
+        let mut frame = [0; 2_000];
+        // Each is there by now, and each twice: on its way out, and in.
+        while let Ok(count) = (&sees).read(&mut frame) {
+            let packet = &frame[..count];
+            let loopback = packet.get(12..14) == Some(&[0x08, 0x00])
+                && packet.get(26..30) == Some(&[127, 0, 0, 1]);
+            let packet = packet.get(14..).unwrap_or_default();
+            if loopback && captured.last().is_none_or(|last| last != packet) {
+                captured.push(packet.to_vec());
+            }
+        }
+        match captured.is_empty() {
+            true => Err(std::io::Error::other("nothing captured on lo")),
+            false => Ok(captured),
+        }
+    })?;
+    captured.map_err(|err: std::io::Error| Halt::Missed(format!("{to}: {err}")))
 }
 
 /// Gives frames that were never captured the times after the last one's, a

@@ -224,13 +224,14 @@ pub(crate) fn without_lots(evidence: &str) -> String {
 
 fn without_numbers(answer: &str) -> String {
     let words = answer.split(' ').map(|word| {
-        let digit = |c: char| c.is_ascii_digit() || c == ':';
+        let digit = |c: char| c.is_ascii_digit() || ":{".contains(c);
         if word.starts_with(digit) { "N" } else { word }
     });
     words.collect::<Vec<_>>().join(" ")
 }
 
-fn questions(performance: &Performance) -> Vec<Question> {
+/// What was asked.
+pub fn questions(performance: &Performance) -> Vec<Question> {
     let value = performance.facts.get("questions").cloned();
     value.and_then(|v| serde_json::from_value(v).ok()).unwrap_or_default()
 }

@@ -38,6 +38,7 @@ pub mod subject;
 pub mod verdict;
 
 mod ch01_suite;
+mod ch02_ip;
 mod ch03_tcp;
 mod ch04_http;
 mod ch05_sockets;
@@ -90,12 +91,29 @@ pub struct Mutant {
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
+    &ch01_suite::arp::GRADER,
+    &ch02_ip::ipv4_header::GRADER,
+    &ch03_tcp::tcp_header::GRADER,
+    &ch01_suite::dns::GRADER,
+    &ch01_suite::encapsulate::GRADER,
+    &ch02_ip::ipv4_header::GRADER,
+    &ch02_ip::fragments::GRADER,
+    &ch02_ip::forward::GRADER,
+    &ch02_ip::ping::GRADER,
+    &ch02_ip::redirect::GRADER,
     &ch03_tcp::handshake::GRADER,
     &ch03_tcp::half_close::GRADER,
+    &ch03_tcp::connect_timeout::GRADER,
+    &ch03_tcp::tcp_states::GRADER,
     &ch03_tcp::time_wait::GRADER,
+    &ch04_http::resolve::GRADER,
+    &ch03_tcp::orphan::GRADER,
     &ch03_tcp::reset::GRADER,
+    &ch03_tcp::half_open::GRADER,
     &ch03_tcp::nagle::GRADER,
+    &ch03_tcp::window::GRADER,
     &ch04_http::http_get::GRADER,
+    &ch04_http::forward_proxy::GRADER,
     &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,

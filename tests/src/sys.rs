@@ -71,14 +71,23 @@ fn msgget(key: c_int) -> io::Result<c_int> {
 /// `setsockopt(2)` of an option that is an int.
 pub(crate) fn set_option(
     socket: impl AsFd,
-    (level, name): (c_int, c_int),
+    option: (c_int, c_int),
     value: c_int,
 ) -> io::Result<()> {
+    set_bytes(socket, option, &value.to_ne_bytes())
+}
+
+/// `setsockopt(2)` of an option that is a row of bytes: IP_OPTIONS, what every
+/// packet of this socket has.
+pub(crate) fn set_bytes(
+    socket: impl AsFd,
+    (level, name): (c_int, c_int),
+    value: &[u8],
+) -> io::Result<()> {
+    let (at, length) = (value.as_ptr().cast(), value.len() as u32);
     let fd = socket.as_fd().as_raw_fd();
-    let address = (&raw const value).cast();
-    let length = mem::size_of::<c_int>() as libc::socklen_t;
-    // SAFETY: an int is at this address, and the length is an int's.
-    match unsafe { libc::setsockopt(fd, level, name, address, length) } {
+    // SAFETY: `length` bytes are at this address, and `socket` is open.
+    match unsafe { libc::setsockopt(fd, level, name, at, length) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

@@ -57,6 +57,8 @@ pub enum Kind {
 /// A frame as it is drawn.
 #[derive(Clone, Debug)]
 pub struct Arrow {
+    /// The host that it is for; `None`: to all.
+    pub to: Option<String>,
     /// When it arrived; `None`: never.
     pub delivered_ns: Option<u64>,
     /// What the wire did to it.
@@ -99,7 +101,7 @@ impl Look {
 
 /// The words of [`Settings`] that [`tell`] understands.
 pub const KNOWN: &[&str] =
-    &["from=", "to=", "until=", "hide=", "fold=", "run=", "bytes"];
+    &["from=", "to=", "until=", "hide=", "fold=", "run=", "bytes", "windows"];
 
 /// What of a run is to be shown: all of it, or
 ///
@@ -111,6 +113,7 @@ pub const KNOWN: &[&str] =
 ///                         which rule of the wire it was
 /// fold=KIND               neighbours of a kind become one item
 /// bytes                   with the data of frames that have a few bytes of it
+/// windows                 with each segment's window field, as it was sent
 /// ```
 ///
 /// # Errors
@@ -138,9 +141,8 @@ pub fn tell(
         if loader.contains(&at) || returns.has_twice(event) {
             continue;
         }
-        let Some(mut item) = item(trace, event, &mut view, several) else {
-            continue;
-        };
+        let drawn = item(trace, event, &mut view, several);
+        let Some(mut item) = drawn else { continue };
         returns.add(at, &mut item);
         if hidden.iter().any(|hidden| hidden.hides(event)) {
             continue;
@@ -155,13 +157,24 @@ pub fn tell(
         {
             item.text.push_str(&short_bytes(frame.packet().data()));
         }
+        if let (What::Frame(frame), true) =
+            (&event.what, settings.has("windows"))
+        {
+            item.text.push_str(&window(frame));
+        }
         if let (Kind::Frame(arrow), true) = (&mut item.kind, without_notes) {
             arrow.notes.clear();
         }
         items.push(item);
         folded.push(fold);
     }
-    fold(select(items, folded, settings)?, settings)
+    let mut items = fold(select(items, folded, settings)?, settings)?;
+    let columns = columns(trace, &items);
+    items.retain(|item| match item.kind {
+        Kind::Listens => columns.contains(&item.host),
+        _ => true,
+    });
+    Ok(items)
 }
 
 fn item(
@@ -192,6 +205,7 @@ fn item(
             let states =
                 states.map(|(host, state)| (host.clone(), state.name()));
             let arrow = Arrow {
+                to: trace.receiver(frame).map(str::to_string),
                 delivered_ns: frame.delivered_ns,
                 notes: frame.wire.clone(),
                 connection,
@@ -333,6 +347,16 @@ fn short_bytes(data: &[u8]) -> String {
     }
 }
 
+/// The window field of a segment, where its summary has not told it.
+fn window(frame: &Frame) -> String {
+    match frame.packet().segment() {
+        Some(segment) if segment.window > 0 && !segment.flags.rst => {
+            format!(", win {}", segment.window)
+        }
+        _ => String::new(),
+    }
+}
+
 /// Does a segment arrive when there is a newer connection between its ends?
 /// The states that were sampled then are the newer one's.
 fn is_outlived(trace: &Trace, event: &Event, frame: &Frame) -> bool {
@@ -465,6 +489,33 @@ fn fold(items: Folded, settings: &Settings<'_>) -> anyhow::Result<Vec<Item>> {
         at += count;
     }
     Ok(told)
+}
+
+/// Every host with a column: those two, and if a third sends or gets a frame
+/// of the part that is shown, whoever does.
+pub fn columns(trace: &Trace, items: &[Item]) -> Vec<String> {
+    let (left, right) = pair(trace);
+    let mut ends: BTreeSet<&str> = BTreeSet::new();
+    for item in items {
+        match &item.kind {
+            Kind::Frame(arrow) => {
+                ends.insert(&item.host);
+                ends.extend(arrow.to.as_deref());
+            }
+            _ => {}
+        }
+    }
+    if ends.iter().all(|host| *host == left || *host == right) {
+        return vec![left, right];
+    }
+    let mut columns = vec![left, right];
+    for host in &trace.hosts {
+        if !columns.contains(&host.name) {
+            columns.push(host.name.clone());
+        }
+    }
+    columns.retain(|host| ends.contains(host.as_str()));
+    columns
 }
 
 /// The two hosts that are drawn, left and right: those that spoke TCP first,

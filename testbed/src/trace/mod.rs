@@ -3,6 +3,7 @@
 mod json;
 mod live;
 mod pcapng;
+mod stations;
 mod text;
 mod view;
 

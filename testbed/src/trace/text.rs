@@ -1,6 +1,5 @@
 //! The trace as text: a time-sequence diagram between two hosts.
 
-use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::{
@@ -20,8 +19,9 @@ impl Trace {
     /// among the frames is left to chance: two hosts do not wait for each other.
     ///
     /// Each line is a frame: left and right the state of the connection on
-    /// either host once the frame had arrived, or was lost (`✗`). System calls
-    /// are left out.
+    /// either host once the frame had arrived, or was lost (`✗`). A frame from
+    /// or to a third host says both names: `router → www.example.test`. System
+    /// calls are left out.
     pub fn to_text(&self) -> String {
         self.render(Painter::new(self, false))
     }
@@ -316,7 +316,17 @@ impl Painter {
         match &event.what {
             What::Frame(frame) => {
                 let what = self.caption(trace, frame);
-                let drawn = draw(event, frame, &what, &self.left, &self.right);
+                let drawn = match self.third(trace, event, frame) {
+                    None => draw(event, frame, &what, &self.left, &self.right),
+                    Some((from, to)) => {
+                        let lost = match frame.delivered_ns {
+                            Some(_) => "",
+                            None => " ✗",
+                        };
+                        let indent = " ".repeat(STATE + 1);
+                        format!("{indent}{from} → {to}{lost}: {what}")
+                    }
+                };
                 line(&mut text, &format!("{stamp}{drawn}"));
                 for note in &frame.wire {
                     let indent = " ".repeat(STATE + 2);
@@ -343,6 +353,9 @@ impl Painter {
             What::State(change)
                 if change.peer.port() == 0 && change.from.is_none() =>
             {
+                if !self.shows(&event.host) {
+                    return text; // There is no column for it.
+                }
                 let drawn = place(&event.host, change.to.name(), &self.left);
                 line(&mut text, &format!("{stamp}{drawn}"));
             }
@@ -365,6 +378,20 @@ impl Painter {
         let number = number.map_or(String::new(), |n| format!("#{n} "));
         let from = change.from.map_or("new", TcpState::name);
         format!("{host} {number}{from} -> {}", change.to.name())
+    }
+
+    /// Sender and receiver, if one of them has no column.
+    fn third(
+        &self,
+        trace: &Trace,
+        event: &Event,
+        frame: &Frame,
+    ) -> Option<(String, String)> {
+        let to = trace.receiver(frame);
+        if self.shows(&event.host) && to.is_none_or(|host| self.shows(host)) {
+            return None;
+        }
+        Some((event.host.clone(), to.unwrap_or("all").to_string()))
     }
 
     fn caption(&mut self, trace: &Trace, frame: &Frame) -> String {
@@ -421,11 +448,7 @@ fn draw(
         (true, true) => format!("◀{before}{label}{after}─"),
         (true, false) => format!("✗{before}{label}{after}─"),
     };
-    let mut drawn = format!("{:<STATE$} {arrow} {}", state(left), state(right));
-    if event.host != left && event.host != right {
-        let _ = write!(drawn, " (by {})", event.host);
-    }
-    drawn
+    format!("{:<STATE$} {arrow} {}", state(left), state(right))
 }
 
 fn place(host: &str, state: &str, left: &str) -> String {

@@ -19,6 +19,8 @@ struct Connection {
     client: SocketAddr,
     /// The number that counts as 0 and the next number expected, by sender.
     sent: HashMap<SocketAddr, (u32, u32)>,
+    /// The next number that a router has not passed on, by sender.
+    passed: HashMap<SocketAddr, u32>,
 }
 
 /// A TCP segment as a reader sees it.
@@ -48,11 +50,14 @@ pub struct SegmentView {
     pub options: Vec<String>,
     /// Was all of it sent before?
     pub again: bool,
+    /// Was it put on the wire by a router, which had it from its sender?
+    pub forwarded: bool,
 }
 
 impl SegmentView {
     /// `SYN seq 0`, `PSH ACK seq 1 ack 1, 5 bytes`, `RST seq 1`; as tcpdump
-    /// has it, `PSH URG ACK seq 1 ack 1, 5 bytes, urg 5`.
+    /// has it, `PSH URG ACK seq 1 ack 1, 5 bytes, urg 5`. A window is told when
+    /// it is closed: `ACK ack 6, win 0`. That of a RST says nothing.
     pub fn summary(&self) -> String {
         let mut text = format!("{}", self.flags);
         // A bare acknowledgement's own number says nothing.
@@ -69,6 +74,9 @@ impl SegmentView {
         if let Some(urgent) = self.urgent {
             text.push_str(&format!(", urg {urgent}"));
         }
+        if self.window == 0 && !self.flags.rst {
+            text.push_str(", win 0");
+        }
         if self.again {
             text.push_str(", again");
         }
@@ -83,13 +91,15 @@ impl View {
     }
 
     /// The next frame of the trace; `None` if it is not TCP. Behind a router
-    /// the same segment is on the wire twice: the second is `again`.
+    /// the same segment is on the wire twice: the second is `forwarded`, and
+    /// `again` only if the router has passed it on before.
     pub fn segment(
         &mut self,
         trace: &Trace,
         frame: &Frame,
     ) -> Option<SegmentView> {
         let segment = frame.packet().segment()?;
+        let forwarded = is_forwarded(trace, frame, &segment);
         let connection = self.connection(&segment);
         let from = segment.source;
         let next = segment.seq.wrapping_add(segment.sequence_length());
@@ -98,10 +108,14 @@ impl View {
         let zero = segment.seq.wrapping_sub(u32::from(!segment.flags.syn));
         let sent = connection.sent.entry(from).or_insert((zero, segment.seq));
         let base = sent.0;
+        let known = match forwarded {
+            true => connection.passed.entry(from).or_insert(segment.seq),
+            false => &mut sent.1,
+        };
         let again = segment.sequence_length() > 0
-            && (next.wrapping_sub(sent.1) as i32) <= 0;
+            && (next.wrapping_sub(*known) as i32) <= 0;
         if !again {
-            sent.1 = next;
+            *known = next;
         }
         // Where the other end has not been seen, what it sent before this
         // acknowledgement counts as its SYN.
@@ -126,6 +140,7 @@ impl View {
             urgent: segment.flags.urg.then_some(segment.urgent),
             options: segment.options,
             again,
+            forwarded,
         })
     }
 
@@ -149,6 +164,7 @@ impl View {
                 from
             },
             sent: HashMap::new(),
+            passed: HashMap::new(),
         };
         let connection = self.connections.entry(ends).or_insert_with(|| {
             self.count += 1;
@@ -163,7 +179,44 @@ impl View {
     }
 }
 
+/// Does the frame come from another host than its sender?
+fn is_forwarded(trace: &Trace, frame: &Frame, segment: &Segment) -> bool {
+    let stations = frame.packet().stations();
+    let by = stations.and_then(|(_, station)| trace.host_at(station));
+    let sender = trace.host_with(segment.source.ip());
+    by.zip(sender).is_some_and(|(by, sender)| by != sender)
+}
+
 /// The two ends of a connection, whichever of them asks.
 fn sorted(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
     if one < other { (one, other) } else { (other, one) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_closed_window_is_told() {
+        let mut segment = SegmentView {
+            connection: 1,
+            from: "Kongming20".into(),
+            to: "ernest-laptop".into(),
+            by_client: false,
+            flags: Flags::ACK,
+            seq: 1,
+            ack: Some(6),
+            data: 0,
+            window: 0,
+            urgent: None,
+            options: Vec::new(),
+            again: false,
+        };
+        assert_eq!(segment.summary(), "ACK ack 6, win 0");
+        segment.window = 1;
+        assert_eq!(segment.summary(), "ACK ack 6");
+        segment.flags = Flags { rst: true, ..Flags::default() };
+        (segment.window, segment.ack) = (0, None);
+        assert_eq!(segment.summary(), "RST seq 1");
+    }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
+use testbed::trace::Frame;
 use testbed::{Backend, Host, Neighbour, NeighbourState, Trace};
 
 use crate::harness::{Done, Test, tests};
@@ -12,6 +13,7 @@ pub const TESTS: &[Test] = tests![
     the_table_is_empty_filled_and_emptied,
     an_entry_set_by_hand_is_believed,
     a_silent_neighbour_is_asked_three_times,
+    a_frame_is_sent_as_it_is,
 ];
 
 const STATION: [u8; 6] = [0x52, 0x54, 192, 168, 1, 109];
@@ -73,5 +75,22 @@ fn a_silent_neighbour_is_asked_three_times(backend: Backend) -> Done {
     assert!(start.elapsed() < SOON);
     assert_eq!(entry(laptop, address).unwrap().state, NeighbourState::Failed);
     assert_eq!(requests(&lan.net.trace()?), 3);
+    Ok(())
+}
+
+/// A reply that nobody asked for, cut short: the kernel makes nothing of it.
+fn a_frame_is_sent_as_it_is(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let mut frame = vec![0xff; 6];
+    frame.extend(STATION);
+    frame.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 2]);
+    lan.server().send_frame("eth0", &frame)?;
+    assert!(lan.net.wait_frames("any from Kongming20", 1, SOON)?);
+    let trace = lan.net.trace()?;
+    let sent = |(_, one): (&_, &Frame)| one.bytes == frame;
+    assert!(trace.frames().any(sent));
+    assert_eq!(entry(lan.laptop(), lan.server().ip()), None);
+    let error = lan.server().send_frame("eth7", &frame).unwrap_err();
+    assert!(error.what().contains("eth7"), "{}", error.what());
     Ok(())
 }

@@ -1,3 +1,6 @@
 //! Chapter 1: the protocol suite.
 
+pub mod arp;
+pub mod dns;
+pub mod encapsulate;
 pub mod frames;

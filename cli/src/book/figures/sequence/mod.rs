@@ -3,14 +3,16 @@
 //!
 //! It is drawn twice from the same rows: wide, with states and output beside
 //! the hosts' lines, and narrow, for a telephone, with everything between them.
+//! Where frames of a third host are shown, each host has a column of its own.
 
+mod columns;
 mod painter;
 mod rows;
 mod table;
 
 use testbed::Trace;
 
-use super::super::story::{Item, Kind, pair};
+use super::super::story::{self, Item, Kind, pair};
 use painter::{NARROW, Painter, WIDE};
 use rows::rows;
 
@@ -21,6 +23,10 @@ pub fn draw(trace: &Trace, items: &[Item], id: &str, title: &str) -> String {
     let (left, right) = pair(trace);
     let rows = rows(items);
     let about = about(items, &left, &right);
+    let hosts = story::columns(trace, items);
+    if hosts != [left.as_str(), right.as_str()] {
+        return columns::draw(&hosts, items, &rows, id, title, &about);
+    }
     let forms = [&WIDE, &NARROW].map(|form| {
         let mut painter = Painter::new(form, &left, &right, items);
         for row in &rows {

@@ -1,0 +1,61 @@
+//! The mistake: another thread connects, and is forgotten when the time is
+//! over: its socket goes on sending SYNs. Prints what the solution prints.
+//!
+//! Usage: connect_timeout ADDRESS:PORT MILLISECONDS
+//! See also: connect(2): EINPROGRESS, poll(2), socket(7): SO_ERROR, tcp(7):
+//! tcp_syn_retries; RFC 6298
+
+use std::io::{self, Read};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use anyhow::Context;
+use nix::errno::Errno;
+
+const USAGE: &str = "usage: connect_timeout ADDRESS:PORT MILLISECONDS";
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let address: SocketAddr =
+        args.next().context(USAGE)?.parse().context("parse ADDRESS:PORT")?;
+    let limit: u64 =
+        args.next().context(USAGE)?.parse().context("parse MILLISECONDS")?;
+
+    println!("connecting for {limit} ms at most");
+    match connect_within(address, Duration::from_millis(limit)) {
+        Ok(Some(conn)) => {
+            println!("connected");
+            println!("read {} bytes", count(conn).context("read")?);
+        }
+        Ok(None) => println!("gave up"),
+        Err(err) => println!("connect: {}", name(&err)),
+    }
+    // There is time to see what this host still has of the attempt.
+    io::stdin().read_to_end(&mut Vec::new()).context("read standard input")?;
+    Ok(())
+}
+
+/// A connection, or `None`: there was none when the time was over.
+fn connect_within(
+    address: SocketAddr,
+    limit: Duration,
+) -> io::Result<Option<TcpStream>> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || sender.send(TcpStream::connect(address)));
+    match receiver.recv_timeout(limit) {
+        Ok(result) => result.map(Some),
+        Err(_) => Ok(None),
+    }
+}
+
+/// How many bytes come before end-of-file.
+fn count(mut conn: TcpStream) -> io::Result<usize> {
+    conn.read_to_end(&mut Vec::new())
+}
+
+/// The error's name, as in errno(3).
+fn name(err: &io::Error) -> String {
+    let errno = err.raw_os_error().map(Errno::from_raw);
+    errno.map_or_else(|| err.to_string(), |errno| format!("{errno:?}"))
+}
