@@ -4,8 +4,6 @@ pub mod connect_timeout;
 mod counters;
 pub mod half_close;
 pub mod half_open;
-pub mod half_close;
-pub mod handshake;
 pub mod handshake;
 pub mod nagle;
 pub mod orphan;
