@@ -43,7 +43,7 @@ pub fn chapter(
     for (claim, found) in good {
         text.push_str(&entry(claim, found));
     }
-    text.push_str("</details>\n\n");
+    text.push_str(&format!("</details>\n\nThis was {}.\n\n", recording.stamp));
     let kept = rows.iter().map(|(claim, found)| {
         let seen = match found.confirmed {
             Some(_) => "seen",

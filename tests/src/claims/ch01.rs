@@ -5,7 +5,7 @@ mod dns;
 mod udp;
 
 use super::bytes::{self, Datagram, ICMP, IP, word};
-use super::ground::{Call, Ground, SOON};
+use super::ground::{Call, Ground, SOON, list, yes};
 use super::{Probe, Seen, ch02, tables};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
@@ -103,7 +103,9 @@ fn ethernet(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
         && word(header, 12) == 0x0800;
     let evidence = format!(
         "the MTU is {mtu}; packets of 1500 and 1501 bytes left in frames of \
-         {lengths:?}; two addresses of 6 bytes and a type: {named}"
+         {lengths}; two addresses of 6 bytes and a type: {named}",
+        lengths = list(&lengths),
+        named = yes(named),
     );
     let so = mtu == "1500" && lengths == [1514, 1514, 35] && named;
     Ok(Seen::so(so, evidence))

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use testbed::Packet;
 
 use super::bytes::{IP, v4};
-use super::ground::{Call, Ground, ROUTER, SOON, WWW};
+use super::ground::{Call, Ground, ROUTER, SOON, WWW, yes};
 use super::{Probe, Seen};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
@@ -39,7 +39,11 @@ fn one_page(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 
     let order = order_of(ground, address)?;
     let status = page.starts_with(b"HTTP/1.1 200");
-    let evidence = format!("{}; page received: {status}", order.join(", "));
+    let evidence = format!(
+        "{}; page received: {status}",
+        order.join(", "),
+        status = yes(status),
+    );
     let expected = [
         "TCP to the proxy",
         "ARP for the router",
@@ -124,7 +128,9 @@ fn addresses(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let evidence = format!(
         "an echo request was seen on {} LANs; the same IP addresses: {ip}; \
          other Ethernet addresses: {stations}",
-        ways.len()
+        ways.len(),
+        ip = yes(ip),
+        stations = yes(stations),
     );
     Ok(Seen::so(ways.len() == 2 && ip && stations, evidence))
 }
@@ -144,7 +150,9 @@ fn hosts_first(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let (by_dns, some) = look_up(WWW)?;
     let evidence = format!(
         "a name of /etc/hosts: found {by_file} with {none} queries; another: \
-         found {by_dns} with {some}"
+         found {by_dns} with {some}",
+        by_file = yes(by_file),
+        by_dns = yes(by_dns),
     );
     let first = by_file && none == 0 && by_dns && some > 0;
     Ok(Seen::other(false, first, evidence))

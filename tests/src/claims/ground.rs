@@ -79,7 +79,9 @@ impl<'a> Ground<'a> {
         match breaks {
             None => {}
             Some(Break::Deed(_)) => broken = true,
-            Some(Break::Wire(rule)) => drop(stage.net.wire().arm(rule)?),
+            Some(Break::Wire(rule)) => {
+                stage.net.wire().arm(rule)?; // To the end.
+            }
             Some(Break::Sysctl(settings)) => {
                 for setting in settings.split(' ') {
                     let (name, value) =
@@ -476,6 +478,17 @@ impl Pair {
         use std::io::Write;
         (&self.server).write_all(text).call("write")
     }
+}
+
+/// As it stands in a sentence.
+pub(super) fn yes(so: bool) -> &'static str {
+    if so { "yes" } else { "no" }
+}
+
+/// Separated by commas, as it stands in a sentence.
+pub(super) fn list<T: ToString>(all: &[T]) -> String {
+    let all: Vec<String> = all.iter().map(T::to_string).collect();
+    if all.is_empty() { "none".to_string() } else { all.join(", ") }
 }
 
 /// Seconds with two digits, separated by commas.

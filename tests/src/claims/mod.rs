@@ -190,7 +190,7 @@ impl Probe {
     }
 
     /// The same with the kernel told to behave as in 2013.
-    const fn as_then(mut self) -> Probe {
+    const fn with_book_profile(mut self) -> Probe {
         self.profile = Profile::Book;
         self
     }

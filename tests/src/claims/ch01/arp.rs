@@ -4,7 +4,7 @@ use std::io::Read;
 
 use crate::claims::Seen;
 use crate::claims::bytes::{arp_request, word};
-use crate::claims::ground::{Call, Ground, Pair, ROUTER};
+use crate::claims::ground::{Call, Ground, Pair, ROUTER, list, yes};
 use crate::claims::tables;
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
@@ -44,8 +44,10 @@ pub(super) fn lengths(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let frames = ground.frames("arp")?;
     let lengths: Vec<usize> =
         frames.iter().map(|frame| frame.2.len()).collect();
-    let evidence =
-        format!("ARP frames of {lengths:?} bytes, without the CRC: 14 and 28");
+    let evidence = format!(
+        "ARP frames of {lengths} bytes, without the CRC: 14 and 28",
+        lengths = list(&lengths),
+    );
     let so = lengths.len() >= 2 && lengths.iter().all(|len| *len == 42);
     Ok(Seen::so(so, evidence))
 }
@@ -90,7 +92,8 @@ pub(super) fn broadcast(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let (asked, other) = (count(KONGMING)?, count(ROUTER)?);
     let evidence = format!(
         "the router took in the request to ff:ff:ff:ff:ff:ff: {heard}; answers \
-         from Kongming20: {asked}, from the router: {other}"
+         from Kongming20: {asked}, from the router: {other}",
+        heard = yes(heard),
     );
     Ok(Seen::so(heard && asked > 0 && other == 0, evidence))
 }

@@ -4,7 +4,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use crate::claims::Seen;
 use crate::claims::bytes::{carried, word};
-use crate::claims::ground::{Ground, WWW};
+use crate::claims::ground::{Ground, WWW, list};
 use crate::stage::{Halt, LAPTOP};
 use crate::sys;
 
@@ -32,9 +32,16 @@ pub(super) fn types(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let answer = talk.answers.iter().find(|m| question(m).0 == A);
     let found = answer.map(|answer| record_types(answer)).unwrap_or_default();
     let reverse = look_back(ground)?;
+    let both = |asked: &[(u16, u16)]| {
+        let told = asked.iter().map(|(kind, class)| format!("{kind}/{class}"));
+        list(&told.collect::<Vec<_>>())
+    };
     let evidence = format!(
-        "types and classes asked for by a name {asked:?}, by an address \
-         {reverse:?}; types of the records that came {found:?}"
+        "types and classes that are asked for: by a name {}, by an address {}; \
+         types of the records that came: {}",
+        both(&asked),
+        both(&reverse),
+        list(&found)
     );
     let so = asked.contains(&(A, INTERNET))
         && found == [CNAME, A, A]
@@ -102,8 +109,10 @@ pub(super) fn counts(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let (asked, came) = (counts(query), counts(answer));
     let code = word(answer, 2) & 15;
     let evidence = format!(
-        "a query has {asked:?} records; the reply for a name that does not \
-         exist {came:?}, with code {code}"
+        "a query counts {}; the reply for a name that does not exist {}, with \
+         code {code}",
+        list(&asked),
+        list(&came)
     );
     let right = asked == [1, 0, 0, 0] && came[1] == 0 && code == NXDOMAIN;
     Ok(Seen::other(came[1] > 0, right, evidence))

@@ -7,7 +7,7 @@ use socket2::SockRef;
 
 use crate::claims::Seen;
 use crate::claims::bytes::{self, Datagram, IP, UDP, v4};
-use crate::claims::ground::{Call, Ground, ROUTER, SOON, WWW};
+use crate::claims::ground::{Call, Ground, ROUTER, SOON, WWW, list, yes};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
 /// How long one waits for what is not to come.
@@ -33,8 +33,9 @@ pub(super) fn time_to_live(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let said = ground.icmp_from(ROUTER)?;
     let exceeded = said.iter().filter(|m| m[0] == TIME_EXCEEDED).count();
     let evidence = format!(
-        "of datagrams with TTL {first} and 64 those with {behind:?} were seen \
-         behind the router, which sent {exceeded} time exceeded"
+        "of datagrams with TTL {first} and 64 those with {behind} were seen \
+         behind the router, which sent {exceeded} time exceeded",
+        behind = list(&behind),
     );
     Ok(Seen::so(behind == [63] && exceeded == 1, evidence))
 }
@@ -50,7 +51,9 @@ pub(super) fn only_if_asked(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let after = ground.ping(LAPTOP, www, 8, SOON)?;
     let evidence = format!(
         "by way of Kongming20 an echo request is answered: {before} with \
-         ip_forward {was}, {after} with 1"
+         ip_forward {was}, {after} with 1",
+        before = yes(before),
+        after = yes(after),
     );
     Ok(Seen::so(!before && after, evidence))
 }
@@ -107,8 +110,9 @@ pub(super) fn redirect(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
          first {} bytes of the echo request: {right}",
         message[0],
         message[1],
-        message[4..8] == router,
-        quoted.len() - 20
+        yes(message[4..8] == router),
+        quoted.len() - 20,
+        right = yes(right),
     );
     let so = message[..2] == [REDIRECT, 1] && message[4..8] == router && right;
     Ok(Seen::so(so, evidence))
@@ -131,7 +135,7 @@ pub(super) fn what_a_redirect_changes(
     let evidence = format!(
         "after the redirect `ip route get` says {next} in place of {hop}; the \
          routing table has changed: {}; entries in the routing cache: {cached}",
-        before != after
+        yes(before != after)
     );
     let instead = next == ROUTER && hop == KONGMING && before == after;
     Ok(Seen::other(cached > 0, instead, evidence))

@@ -6,7 +6,9 @@ use crate::claims::Seen;
 use crate::claims::bytes::{
     self, Datagram, IP, UDP, carried, header_length, word,
 };
-use crate::claims::ground::{Call, Ground, MTU_DISCOVER, ROUTER, SOON, WWW};
+use crate::claims::ground::{
+    Call, Ground, MTU_DISCOVER, ROUTER, SOON, WWW, list, yes,
+};
 use crate::claims::tables;
 use crate::stage::{Halt, KONGMING, LAPTOP};
 use crate::sys;
@@ -70,8 +72,10 @@ pub(super) fn units_of_eight(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     server.set_nonblocking(true).call("ioctl")?;
     let whole = matches!(server.recv(&mut [0; 64]), Ok(21));
     let evidence = format!(
-        "with an MTU of 1499 the fragments carry {sizes:?}; one cut at {first} \
-         by hand was put together again: {whole}"
+        "with an MTU of 1499 the fragments carry {sizes}; one cut at {first} \
+         by hand was put together again: {whole}",
+        sizes = list(&sizes),
+        whole = yes(whole),
     );
     Ok(Seen::so(eights && sizes.len() == 3 && whole, evidence))
 }
@@ -86,8 +90,8 @@ pub(super) fn of_an_echo(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let lengths: Vec<u16> = packets.iter().map(|ip| word(ip, 2)).collect();
     let places: Vec<u16> =
         packets.iter().map(|ip| (word(ip, 6) & OFFSET) * 8).collect();
-    let more: Vec<bool> =
-        packets.iter().map(|ip| word(ip, 6) & MORE != 0).collect();
+    let more: Vec<&str> =
+        packets.iter().map(|ip| yes(word(ip, 6) & MORE != 0)).collect();
     let same = packets.iter().all(|ip| word(ip, 4) == word(packets[0], 4));
     let header = packets.iter().filter(|ip| {
         let data = &ip[header_length(ip)..];
@@ -95,12 +99,17 @@ pub(super) fn of_an_echo(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     });
     let headers = header.count();
     let evidence = format!(
-        "packets of {lengths:?} bytes at {places:?}, MF {more:?}, one \
-         identification: {same}, ICMP headers: {headers}, answered: {answered}"
+        "packets of {lengths} bytes at {places}; MF: {more}; one \
+         identification: {same}; ICMP headers: {headers}; answered: {answered}",
+        lengths = list(&lengths),
+        more = list(&more),
+        places = list(&places),
+        same = yes(same),
+        answered = yes(answered),
     );
     let so = lengths == [1500, 21]
         && places == [0, 1480]
-        && more == [true, false]
+        && more == ["yes", "no"]
         && same
         && headers == 1;
     Ok(Seen::so(so && answered, evidence))
@@ -122,8 +131,11 @@ pub(super) fn again(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     };
     let (before, behind) = (lengths(LAPTOP)?, lengths(ROUTER)?);
     let evidence = format!(
-        "packets of {before:?} bytes before the router, {behind:?} behind it; \
-         put together by the destination: {answered}"
+        "packets of {before} bytes before the router, {behind} behind it; \
+         put together by the destination: {answered}",
+        before = list(&before),
+        behind = list(&behind),
+        answered = yes(answered),
     );
     let so = before.len() == 2 && behind.len() == 3 && answered;
     Ok(Seen::so(so, evidence))

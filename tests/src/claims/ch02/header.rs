@@ -10,7 +10,7 @@ use crate::claims::Seen;
 use crate::claims::bytes::{
     self, Datagram, ICMP, IP, TCP, UDP, checksum, long, word,
 };
-use crate::claims::ground::{Call, Ground, MTU_DISCOVER, outcome};
+use crate::claims::ground::{Call, Ground, MTU_DISCOVER, list, outcome, yes};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 use crate::sys;
 
@@ -145,7 +145,8 @@ pub(super) fn type_of_service(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let tos = ground.frames("udp from ernest-laptop")?[0].2[IP + 1];
     let evidence = format!(
         "IP_TOS {ASKED:#x} left as {tos:#x}, with two of the four bits and the \
-         last one set, and arrived: {came}"
+         last one set; it arrived: {came}",
+        came = yes(came)
     );
     Ok(Seen::other(!came || tos & 1 == 0, came && tos == ASKED, evidence))
 }
@@ -186,8 +187,11 @@ pub(super) fn identification(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
         ground.frames("udp from ernest-laptop")?.iter().map(id).collect();
     let syn_acks: Vec<u16> = ground.frames("synack")?.iter().map(id).collect();
     let evidence = format!(
-        "two connections in turn: {tcp:?}; their SYN ACKs: {syn_acks:?}; \
-         datagrams without DF: {udp:?}"
+        "two connections in turn: {tcp}; their SYN ACKs: {syn_acks}; \
+         datagrams without DF: {udp}",
+        tcp = list(&tcp),
+        syn_acks = list(&syn_acks),
+        udp = list(&udp),
     );
     let by_one = |ids: &[u16]| {
         ids.windows(2).all(|two| two[1] == two[0].wrapping_add(1))
@@ -275,8 +279,10 @@ pub(super) fn captured(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let (df, ttl) = (ip[6] & 0x40 != 0, ip[8]);
     let syn = ip[9] == TCP && ip[33] == 2;
     let evidence = format!(
-        "the header's sum leaves {sum}; DF {df}, TTL {ttl}, TCP SYN {syn}; put \
-         on a loopback, {by_ip} refused by IP, {by_tcp} by TCP for its sum"
+        "the header's sum leaves {sum}; DF: {df}; TTL {ttl}; TCP SYN: {syn}; put \
+         on a loopback, {by_ip} refused by IP, {by_tcp} by TCP for its sum",
+        df = yes(df),
+        syn = yes(syn),
     );
     let so = sum == 0 && df && ttl == 64 && syn && (by_ip, by_tcp) == (0, 1);
     Ok(Seen::so(so, evidence))
@@ -330,7 +336,9 @@ pub(super) fn short_text(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let written = parse(long).map_or(String::new(), |ip| ip.to_string());
     let evidence = format!(
         "`{short}` is the same address: {same}; `::` twice is accepted: \
-         {twice}; the address is written back as {written}"
+         {twice}; the address is written back as {written}",
+        same = yes(same),
+        twice = yes(twice),
     );
     Ok(Seen::so(same && !twice, evidence))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::claims::Seen;
 use crate::claims::bytes::v4;
-use crate::claims::ground::{Ground, ROUTER, SOON};
+use crate::claims::ground::{Ground, ROUTER, SOON, yes};
 use crate::claims::tables::{DEFAULT, Net, add_route, delete_route};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
@@ -90,7 +90,9 @@ pub(super) fn host_route_alone(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let forwards = ground.setting(KONGMING, "net.ipv4.ip_forward")?;
     let evidence = format!(
         "Kongming20 answers: {itself}; another machine of the LAN: {other}, \
-         with ip_forward {forwards} on Kongming20"
+         with ip_forward {forwards} on Kongming20",
+        itself = yes(itself),
+        other = yes(other),
     );
     Ok(Seen::so(itself && !other, evidence))
 }

@@ -8,7 +8,7 @@ use socket2::{SockRef, Socket};
 
 use crate::claims::Seen;
 use crate::claims::bytes::{carried, long, tcp_options, word};
-use crate::claims::ground::{Call, Ground, Pair, QUICKACK, read_exactly};
+use crate::claims::ground::{Call, Ground, Pair, QUICKACK, list, read_exactly};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 use crate::sys;
 
@@ -169,8 +169,10 @@ pub(super) fn push(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
         .map(|(at, _)| at + 1)
         .collect();
     let count = sent.count();
-    let evidence =
-        format!("of {count} segments of one write, PSH on {pushed:?}");
+    let evidence = format!(
+        "of {count} segments of one write, PSH on {pushed}",
+        pushed = list(&pushed),
+    );
     let fourth: Vec<usize> = (1..=count / 4).map(|at| at * 4).collect();
     let last = pushed.last() == Some(&count);
     Ok(Seen::other(pushed == fourth, last && pushed.len() < count, evidence))
@@ -203,7 +205,8 @@ pub(super) fn small_buffers(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
         .collect();
     let evidence = format!(
         "with buffers of {buffer} bytes: window {window}, scale {scale}, \
-         segments of {sizes:?} bytes"
+         segments of {sizes} bytes",
+        sizes = list(&sizes),
     );
     let claimed = window == 3072 && sizes.first() == Some(&1536);
     let instead = window < 3072 && scale == 0 && sizes[0] <= FULL;

@@ -10,7 +10,7 @@ use crate::claims::bytes::{
     self, Datagram, TCP, carried, long, tcp_options, word,
 };
 use crate::claims::ground::{
-    Call, Ground, QUICKACK, UDP_SEGMENT, read_exactly,
+    Call, Ground, QUICKACK, UDP_SEGMENT, list, read_exactly,
 };
 use crate::stage::{Halt, KONGMING, LAPTOP};
 use crate::sys;
@@ -54,9 +54,9 @@ pub(super) fn writes_and_reads(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     }
     let evidence = format!(
         "TCP: 3 writes of 5 bytes were read as {read} bytes at once, and one \
-         write of 4000 left as segments of {:?} bytes; UDP: {sends} sends, \
+         write of 4000 left as segments of {} bytes; UDP: {sends} sends, \
          {receives} receives",
-        sizes.get(3..).unwrap_or_default()
+        list(sizes.get(3..).unwrap_or_default())
     );
     Ok(Seen::so(read == 15 && sizes.len() > 4 && sends == receives, evidence))
 }
@@ -227,9 +227,10 @@ pub(super) fn window_scale(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     }
     let (syn, ack) = (segments[0].segment.window, segments[2].segment.window);
     let evidence = format!(
-        "with 1 GiB allowed for the buffers, scales {scales:?}, {later} of them \
+        "with 1 GiB allowed for the buffers, scales {scales}, {later} of them \
          after the SYNs; the SYN's window is {syn} as it stands, that of the \
-         next segment {ack} before scaling"
+         next segment {ack} before scaling",
+        scales = list(&scales),
     );
     // 64240 scaled by 14 would be 1 GB; as it stands it is the next window.
     let as_it_stands = (u32::from(ack) << 14).abs_diff(syn.into()) <= 1 << 14;
@@ -316,8 +317,10 @@ pub(super) fn switches(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let syns = ground.frames("syn from ernest-laptop")?;
     let [with, without] = [0, 1].map(|at: usize| kinds(&syns[at].2));
     let evidence = format!(
-        "options of a SYN, by kind: {with:?}, and {without:?} with the three \
-         switches off"
+        "options of a SYN, by kind: {with}, and {without} with the three \
+         switches off",
+        with = list(&with),
+        without = list(&without),
     );
     Ok(Seen::so(with == SYN_OPTIONS && without == [2], evidence))
 }
@@ -330,7 +333,11 @@ pub(super) fn options_of_a_syn(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let options = tcp_options(carried(syn));
     let times = options.iter().find(|(kind, _)| *kind == 8);
     let echo = times.map(|(_, times)| long(times, 4));
-    let evidence = format!("options by kind: {kinds:?}; echo reply {:?}", echo);
+    let told = echo.map_or("none".to_string(), |echo| echo.to_string());
+    let evidence = format!(
+        "options by kind: {kinds}; echo reply {told}",
+        kinds = list(&kinds),
+    );
     Ok(Seen::so(kinds == SYN_OPTIONS && echo == Some(0), evidence))
 }
 

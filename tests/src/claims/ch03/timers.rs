@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::claims::Seen;
 use crate::claims::ground::{
-    Call, Ground, Pair, about, outcome, read_exactly, seconds,
+    Call, Ground, Pair, about, outcome, read_exactly, seconds, yes,
 };
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
@@ -85,7 +85,8 @@ pub(super) fn cable_out(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let evidence = format!(
         "sent again after {} s; then ARP asks: {asked} (the neighbour's timers \
          shortened)",
-        seconds(&gaps[..4])
+        seconds(&gaps[..4]),
+        asked = yes(asked),
     );
     let slack = ground.stage.slack;
     let twice = |one: usize| about(gaps[one + 1], 2.0 * gaps[one], slack);
