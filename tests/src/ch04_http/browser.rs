@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::ch05_sockets::peer::{Peer, Then};
+use super::super::ch05_sockets::peer::{Heard, Peer, Then};
 use crate::stage::{Halt, Stage};
 
 /// A connection to a proxy or a server.
@@ -73,13 +73,33 @@ impl Browser {
                 let rest = self.input.split_off(end);
                 return Ok(std::mem::replace(&mut self.input, rest));
             }
-            let heard = self.peer.hear(stage, 1)?;
+            let heard = hear(stage, &mut self.peer, 1)?;
             self.input.push_str(&heard.text);
             if heard.then != Then::Open || heard.text.is_empty() {
                 return Ok(std::mem::take(&mut self.input));
             }
         }
     }
+}
+
+/// Waits until so many bytes have come, or the end: longer on a slow machine,
+/// where a proxy's two hops may take their time.
+pub fn hear(
+    stage: &mut Stage,
+    peer: &mut Peer,
+    count: usize,
+) -> Result<Heard, Halt> {
+    let mut text = String::new();
+    let mut then = Then::Open;
+    for _ in 0..stage.slack {
+        let heard = peer.hear(stage, count.saturating_sub(text.len()))?;
+        text.push_str(&heard.text);
+        then = heard.then;
+        if then != Then::Open || text.len() >= count {
+            break;
+        }
+    }
+    Ok(Heard { text, then })
 }
 
 /// Where an answer ends, if it is there as a whole. The lengths are right:

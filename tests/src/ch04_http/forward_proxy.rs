@@ -13,7 +13,7 @@ use std::path::Path;
 use testbed::{Launch, Profile};
 
 use super::super::ch05_sockets::peer::{Peer, Then};
-use super::browser::{Browser, Exchange};
+use super::browser::{Browser, Exchange, hear};
 use super::server::Server;
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
 use crate::{Grader, Mutant, Take};
@@ -332,7 +332,7 @@ impl Talk {
             Then::Open => text.len(),
             _ => usize::MAX,
         };
-        let heard = peer.hear(stage, count)?;
+        let heard = hear(stage, peer, count)?;
         let expected = format!("{text} {then:?}");
         let actual = format!("{} {:?}", heard.text, heard.then);
         let wrong = actual != expected;
