@@ -3,8 +3,8 @@
 pub mod connect_timeout;
 mod counters;
 pub mod half_close;
-pub mod half_open;
 pub mod half_close;
+pub mod half_open;
 pub mod handshake;
 pub mod handshake;
 pub mod nagle;
