@@ -211,6 +211,7 @@ mod tests {
             urgent: None,
             options: Vec::new(),
             again: false,
+            forwarded: false,
         };
         assert_eq!(segment.summary(), "ACK ack 6, win 0");
         segment.window = 1;

@@ -6,6 +6,7 @@ pub mod half_close;
 pub mod half_close;
 pub mod half_open;
 pub mod handshake;
+pub mod half_open;
 pub mod handshake;
 pub mod nagle;
 pub mod orphan;
