@@ -3,9 +3,6 @@
 pub mod connect_timeout;
 mod counters;
 pub mod half_close;
-pub mod half_close;
-pub mod half_open;
-pub mod handshake;
 pub mod half_open;
 pub mod handshake;
 pub mod nagle;
