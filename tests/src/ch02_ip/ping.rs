@@ -195,13 +195,21 @@ fn judge_requests(
             return;
         }
     }
-    let least = performance.number("interval").unwrap_or_default() / 3;
-    let mut gaps = sent.windows(2).map(|pair| pair[1].0 - pair[0].0);
+    // On a busy machine two requests may come to the wire close together; not
+    // all of them.
+    let interval = performance.number("interval").unwrap_or_default();
+    let gaps = sent.len().saturating_sub(1) as u64;
+    let slack = u64::from(performance.slack.max(1));
+    let least = gaps * interval * 1_000_000 / 3 / slack;
+    let span = match (sent.first(), sent.last()) {
+        (Some(first), Some(last)) => last.0.saturating_sub(first.0),
+        _ => 0,
+    };
     judge.check(
         "interval",
         "it waits for the interval between its requests",
-        gaps.all(|gap| gap >= least * 1_000_000),
-        format!("{} requests, some with hardly a pause", sent.len()),
+        span >= least,
+        format!("{} requests with hardly a pause", sent.len()),
     );
     judge.check(
         "count",
