@@ -3,14 +3,11 @@
 pub mod connect_timeout;
 mod counters;
 pub mod half_close;
-pub mod half_close;
-pub mod handshake;
 pub mod handshake;
 pub mod nagle;
 pub mod orphan;
 pub mod reset;
 pub mod tcp_header;
 pub mod time_wait;
-
 pub mod window;
 mod wire;
