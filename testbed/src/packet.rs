@@ -4,8 +4,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{
-    LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpOptionElement, TcpSlice,
-    TransportSlice,
+    LaxIpv4Slice, LaxNetSlice, LaxSlicedPacket, LinkSlice, TcpOptionElement,
+    TcpSlice, TransportSlice,
 };
 
 /// A decoded frame. What could not be decoded is `None`; nothing panics.
@@ -241,8 +241,8 @@ impl<'a> Packet<'a> {
                 icmp6(icmp.type_u8(), icmp.code_u8())
             }
             (_, Some(LaxNetSlice::Arp(arp))) => arp_line(arp, name),
-            _ if self.is_fragment() => "IPv4 fragment".to_string(),
             (_, Some(net)) => match net {
+                LaxNetSlice::Ipv4(ip) if self.is_fragment() => fragment(ip),
                 LaxNetSlice::Ipv4(ip) => {
                     format!("IPv4 protocol {}", ip.payload_ip_number().0)
                 }
@@ -251,6 +251,14 @@ impl<'a> Packet<'a> {
             _ => format!("frame of {} bytes", self.bytes.len()),
         }
     }
+}
+
+/// `IPv4 fragment 1480+21 last`: where its data belongs, and how long it is.
+fn fragment(ip: &LaxIpv4Slice<'_>) -> String {
+    let offset = ip.header().fragments_offset().byte_offset();
+    let length = ip.payload().payload.len();
+    let more = if ip.header().more_fragments() { "more" } else { "last" };
+    format!("IPv4 fragment {offset}+{length} {more}")
 }
 
 fn flags(tcp: &TcpSlice<'_>) -> Flags {

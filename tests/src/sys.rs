@@ -2,6 +2,7 @@
 
 use std::io;
 use std::mem;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd};
 
 use libc::{c_int, c_long};
@@ -70,32 +71,25 @@ fn msgget(key: c_int) -> io::Result<c_int> {
 /// `setsockopt(2)` of an option that is an int.
 pub(crate) fn set_option(
     socket: impl AsFd,
-    (level, name): (c_int, c_int),
+    option: (c_int, c_int),
     value: c_int,
 ) -> io::Result<()> {
-    let fd = socket.as_fd().as_raw_fd();
-    let address = (&raw const value).cast();
-    let length = mem::size_of::<c_int>() as libc::socklen_t;
-    // SAFETY: an int is at this address, and the length is an int's.
-    match unsafe { libc::setsockopt(fd, level, name, address, length) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
+    set_bytes(socket, option, &value.to_ne_bytes())
 }
 
-/// `getsockopt(2)` of an option that is an int.
-pub(crate) fn option(
+/// `setsockopt(2)` of an option that is a row of bytes: IP_OPTIONS, what every
+/// packet of this socket has.
+pub(crate) fn set_bytes(
     socket: impl AsFd,
     (level, name): (c_int, c_int),
-) -> io::Result<c_int> {
+    value: &[u8],
+) -> io::Result<()> {
+    let (at, length) = (value.as_ptr().cast(), value.len() as u32);
     let fd = socket.as_fd().as_raw_fd();
-    let mut value: c_int = 0;
-    let mut length = mem::size_of::<c_int>() as libc::socklen_t;
-    let (address, room) = ((&raw mut value).cast(), &raw mut length);
-    // SAFETY: there is room for an int at this address, as the length says.
-    match unsafe { libc::getsockopt(fd, level, name, address, room) } {
+    // SAFETY: `length` bytes are at this address, and `socket` is open.
+    match unsafe { libc::setsockopt(fd, level, name, at, length) } {
         -1 => Err(io::Error::last_os_error()),
-        _ => Ok(value),
+        _ => Ok(()),
     }
 }
 
@@ -119,18 +113,26 @@ pub(crate) fn packet_socket(interface: &str) -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// `setsockopt(2)` of an option that is a row of bytes: IP_OPTIONS, what every
-/// packet of this socket has.
-pub(crate) fn set_bytes(
-    socket: impl AsFd,
-    (level, name): (c_int, c_int),
-    value: &[u8],
-) -> io::Result<()> {
-    let fd = socket.as_fd().as_raw_fd();
-    let (at, length) = (value.as_ptr().cast(), value.len() as u32);
-    // SAFETY: `length` bytes are at this address.
-    match unsafe { libc::setsockopt(fd, level, name, at, length) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
+/// `getnameinfo(3)`: the name of an address; its error for none.
+pub(crate) fn name_of(address: SocketAddr) -> Result<String, c_int> {
+    let address = SockAddr::from(address);
+    let mut name = [0_u8; 256];
+    // SAFETY: the first pointer and length are a socket address's, the second
+    // pair is the buffer's; no service is asked for.
+    let error = unsafe {
+        libc::getnameinfo(
+            address.as_ptr().cast(),
+            address.len(),
+            name.as_mut_ptr().cast(),
+            name.len() as libc::socklen_t,
+            std::ptr::null_mut(),
+            0,
+            libc::NI_NAMEREQD,
+        )
+    };
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    match error {
+        0 => Ok(name[..end].escape_ascii().to_string()),
+        error => Err(error),
     }
 }

@@ -1,4 +1,9 @@
 //! Chapter 2: IP.
 
+pub mod forward;
+pub mod fragments;
 pub mod ipv4_header;
 pub mod ipv6;
+mod packets;
+pub mod ping;
+pub mod redirect;

@@ -3,11 +3,13 @@
 pub mod connect_timeout;
 mod counters;
 pub mod half_close;
+pub mod half_open;
 pub mod handshake;
 pub mod nagle;
 pub mod orphan;
 pub mod reset;
 pub mod tcp_header;
+pub mod tcp_states;
 pub mod time_wait;
 pub mod window;
 mod wire;
