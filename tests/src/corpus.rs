@@ -227,6 +227,45 @@ fn connection(
     Ok((conn, peer))
 }
 
+/// The same hosts over IPv6 alone: TCP, UDP, ICMPv6, fragments; and with what
+/// no kernel sends unasked: options for every hop or for the destination, a
+/// traffic class; the frames of it.
+///
+/// # Errors
+///
+/// The testbed failed.
+pub fn ipv6_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
+    let server = stage.net.host(KONGMING)?;
+    let ip = server.ip6().unwrap_or(server.ip());
+    talk(stage, ip)?;
+    let to = SocketAddr::new(ip, stage.draw.port());
+    let (laptop, server) = (stage.net.host(LAPTOP)?, stage.net.host(KONGMING)?);
+    let failed = |err: std::io::Error| Halt::Missed(format!("{to}: {err}"));
+    let hears = server.at(|| UdpSocket::bind(to))?.map_err(failed)?;
+    hears.set_read_timeout(Some(SOON)).map_err(failed)?;
+    // Padding (RFC 8200, section 4.2), of which Linux takes no more than 7
+    // bytes in a row; and an option for experiments, to be skipped by who does
+    // not know it (RFC 4727, section 3.6).
+    let short = vec![0, 0, 1, 4, 0, 0, 0, 0];
+    let long = [&[0, 1, 0x1e, 8][..], &[b'x'; 8], &[1, 2, 0, 0]].concat();
+    for (name, value, length) in [
+        (libc::IPV6_HOPOPTS, &short, 40),
+        (libc::IPV6_DSTOPTS, &long, 40),
+        (libc::IPV6_DSTOPTS, &short, 4_000),
+    ] {
+        let says = laptop.at(|| UdpSocket::bind(("::", 0)))?.map_err(failed)?;
+        let class = (libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
+        sys::set_option(&says, class, 0xb8).map_err(failed)?;
+        let option = (libc::IPPROTO_IPV6, name);
+        sys::set_bytes(&says, option, value).map_err(failed)?;
+        says.send_to(&vec![b'v'; length], to).map_err(failed)?;
+        hears.recv_from(&mut vec![0; length]).map_err(failed)?;
+    }
+    let trace = stage.net.trace()?;
+    let frames = trace.frames();
+    Ok(frames.map(|(event, frame)| taken(event, frame)).collect())
+}
+
 /// A host that talks to itself: what a packet socket sees of it, IP packets in
 /// the order of their capture.
 ///

@@ -91,6 +91,9 @@ pub struct Mutant {
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
+    &ch01_suite::dns::GRADER,
+    &ch02_ip::ipv4_header::GRADER,
+    &ch02_ip::ipv6::GRADER,
     &ch01_suite::arp::GRADER,
     &ch01_suite::dns::GRADER,
     &ch01_suite::encapsulate::GRADER,

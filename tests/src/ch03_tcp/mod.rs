@@ -13,6 +13,5 @@ pub mod rto;
 mod tcp_info;
 pub mod tcp_states;
 pub mod time_wait;
-
 pub mod window;
 mod wire;
