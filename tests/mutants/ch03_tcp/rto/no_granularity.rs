@@ -62,7 +62,7 @@ impl Estimator {
             }
         };
         self.average = Some((srtt, rttvar));
-        let rto = srtt + (4 * rttvar).max(GRANULARITY / 1_000);
+        let rto = srtt + (4 * rttvar).max(GRANULARITY - 1_000);
         self.rto = rto.clamp(self.minimum, self.maximum);
     }
 

@@ -54,7 +54,7 @@ impl Estimator {
     /// A segment that was sent once is acknowledged after `r` (rules 2.2, 2.3).
     fn sample(&mut self, r: u64) {
         let (srtt, rttvar) = match self.average {
-            None => (r, (r as f64 / 2.0).round() as u64),
+            None => (r, r / 2),
             Some((srtt, rttvar)) => {
                 // How far it strays from the average before it is part of it.
                 let (s, v) = (srtt as f64, rttvar as f64);

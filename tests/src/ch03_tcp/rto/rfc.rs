@@ -19,14 +19,20 @@ pub(super) enum Mistake {
     ForgetsBackoff,
     /// No timeout is too short.
     NoMinimum,
+    /// None is too long.
+    NoMaximum,
+    /// The second part of the sum may be next to nothing.
+    NoGranularity,
 }
 
 /// Each mistake's cause.
-pub(super) const MISTAKES: [(Mistake, &str); 4] = [
+pub(super) const MISTAKES: [(Mistake, &str); 6] = [
     (Mistake::AverageFirst, "order"),
     (Mistake::Rounds, "rounding"),
     (Mistake::ForgetsBackoff, "backoff-kept"),
     (Mistake::NoMinimum, "minimum"),
+    (Mistake::NoMaximum, "maximum"),
+    (Mistake::NoGranularity, "granularity"),
 ];
 
 /// From what the scenario put down to the causes' own names.
@@ -82,12 +88,16 @@ impl Estimator {
 
     /// What is answered about an event, and what the question is about.
     pub(super) fn step(&mut self, event: Event) -> (String, &'static str) {
+        let first = self.average.is_none();
         let about = match event {
             Event::Open => {
                 (self.average, self.rto) = (None, INITIAL);
                 "open"
             }
-            Event::Sample(micros) => self.sample(micros),
+            Event::Sample(micros) => {
+                self.sample(micros);
+                if first { "first-sample" } else { "sample" }
+            }
             Event::Again(_) => {
                 if self.mistake == Mistake::ForgetsBackoff {
                     self.compute();
@@ -95,8 +105,8 @@ impl Estimator {
                 "karn"
             }
             Event::Timeout => {
-                self.rto = (self.rto * 2).min(self.maximum); // Rule 5.5.
-                if self.rto == self.maximum { "maximum" } else { "backoff" }
+                self.rto = (self.rto * 2).min(self.most()); // Rule 5.5.
+                "backoff"
             }
         };
         let answer = match self.average {
@@ -107,43 +117,43 @@ impl Estimator {
     }
 
     /// Rules 2.2 and 2.3.
-    fn sample(&mut self, r: u64) -> &'static str {
-        let first = self.average.is_none();
-        let up = |part: u64| match self.mistake {
-            Mistake::Rounds => part / 2,
+    fn sample(&mut self, r: u64) {
+        let half = |whole: u64| match self.mistake {
+            Mistake::Rounds => whole / 2,
             _ => 0,
         };
         self.average = Some(match self.average {
-            None => (r, (r + up(2)) / 2),
+            None => (r, r / 2),
             Some((srtt, rttvar)) => {
-                let new = (7 * srtt + r + up(8)) / 8;
+                let new = (7 * srtt + r + half(8)) / 8;
                 let centre = match self.mistake {
                     Mistake::AverageFirst => new,
                     _ => srtt,
                 };
-                (new, (3 * rttvar + centre.abs_diff(r) + up(4)) / 4)
+                (new, (3 * rttvar + centre.abs_diff(r) + half(4)) / 4)
             }
         });
-        match self.compute() {
-            _ if first => "first-sample",
-            "" => "sample",
-            about => about,
-        }
+        self.compute();
     }
 
-    fn compute(&mut self) -> &'static str {
-        let Some((srtt, rttvar)) = self.average else { return "" };
-        let rto = srtt + (4 * rttvar).max(GRANULARITY);
+    /// Rules 2.3 to 2.5.
+    fn compute(&mut self) {
+        let Some((srtt, rttvar)) = self.average else { return };
+        let tick = match self.mistake {
+            Mistake::NoGranularity => 0,
+            _ => GRANULARITY,
+        };
         let least = match self.mistake {
             Mistake::NoMinimum => 0,
             _ => self.minimum,
         };
-        self.rto = rto.clamp(least, self.maximum);
-        match rto {
-            _ if rto < self.minimum => "minimum",
-            _ if rto > self.maximum => "maximum",
-            _ if 4 * rttvar < GRANULARITY => "granularity",
-            _ => "",
+        self.rto = (srtt + (4 * rttvar).max(tick)).clamp(least, self.most());
+    }
+
+    fn most(&self) -> u64 {
+        match self.mistake {
+            Mistake::NoMaximum => u64::MAX,
+            _ => self.maximum,
         }
     }
 }

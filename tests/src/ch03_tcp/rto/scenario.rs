@@ -36,7 +36,7 @@ pub(super) fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     let limits = match stage.story {
         true => LINUX,
         false => [
-            stage.draw.count(200..=600) * 1_000,
+            stage.draw.count(400..=900) * 1_000,
             stage.draw.count(60_000..=120_000) * 1_000,
         ],
     };
