@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use graders::catalogue::{self, root};
 use graders::causes;
+use graders::claims::{self, Word};
 use graders::subject::Subject;
 
 #[path = "src/hash.rs"]
@@ -158,6 +159,87 @@ fn every_cause_in_the_table_is_given_by_its_grader() {
             let first = cause == causes::NOT_STARTED;
             assert!(given || general || first, "[{}.{cause}]", lab.id);
         }
+    }
+}
+
+/// Sections of the text, and how many claims each has: the numbers run.
+const SECTIONS: &[(&str, usize)] = &[
+    ("1.1", 6),
+    ("1.2", 1),
+    ("1.3", 3),
+    ("1.5", 5),
+    ("1.6", 7),
+    ("1.7", 1),
+    ("2.1", 3),
+    ("2.2", 11),
+    ("2.3", 2),
+    ("2.4", 3),
+    ("2.5", 3),
+    ("2.6", 3),
+    ("2.7", 2),
+    ("3.1", 2),
+    ("3.2", 11),
+    ("3.3", 5),
+    ("3.4", 9),
+    ("3.5", 3),
+    ("3.6", 2),
+    ("3.7", 3),
+    ("3.8", 4),
+    ("3.9", 3),
+    ("3.10", 1),
+    ("4.2", 1),
+    ("4.3", 1),
+    ("4.4", 1),
+    ("4.5", 1),
+    ("4.6", 6),
+];
+
+#[test]
+fn every_claim_of_the_chapters_1_to_4_is_in_the_table() {
+    let ids: Vec<String> =
+        claims::all().unwrap().iter().map(|claim| claim.id.clone()).collect();
+    let expected = SECTIONS.iter().flat_map(|(section, count)| {
+        (1..=*count).map(move |number| format!("{section}-{number}"))
+    });
+    assert_eq!(ids, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn every_claim_has_a_verdict_with_evidence() {
+    for claim in claims::all().unwrap() {
+        let id = &claim.id;
+        let probe = claim.probe();
+        assert!(probe.is_some() || claim.source.is_some(), "{id}: no evidence");
+        let holds = claim.verdict == Word::Holds;
+        assert!(holds || claim.right.is_some(), "{id}: what is right?");
+        let breaks = claim.breaks.is_some();
+        assert_eq!(breaks, holds && probe.is_some(), "{id}: what breaks it?");
+        let untestable = claim.verdict == Word::Untestable;
+        assert!(!untestable || probe.is_none(), "{id}: it has a probe");
+    }
+}
+
+#[test]
+fn every_probe_has_a_claim_in_the_same_order() {
+    let probes: Vec<&str> = claims::probes().map(|probe| probe.claim).collect();
+    let tested = claims::all().unwrap().iter();
+    let tested: Vec<&str> = tested
+        .filter(|claim| claim.probe().is_some())
+        .map(|claim| claim.id.as_str())
+        .collect();
+    assert_eq!(probes, tested);
+}
+
+/// A lab that is still to be written is a draft of the summary.
+#[test]
+fn every_lab_that_a_claim_names_is_one_of_the_course() {
+    let summary = read(&root().join("book/src/SUMMARY.md"));
+    let labs = catalogue::all().unwrap();
+    for claim in claims::all().unwrap() {
+        let Some(name) = &claim.lab else { continue };
+        let known = labs.iter().any(|lab| lab.id == *name)
+            || summary.contains(&format!("[{name}]()"));
+        assert!(known, "{}: there is no lab {name}", claim.id);
     }
 }
 

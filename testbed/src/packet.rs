@@ -375,4 +375,80 @@ mod tests {
             packet.describe(&|addr| addr.to_string());
         }
     }
+
+    /// What a kernel sends: each protocol, with options and headers between.
+    fn whole_frames() -> Vec<Vec<u8>> {
+        use etherparse::{IpNumber, PacketBuilder, TcpOptionElement};
+        let mut frames = vec![Vec::new(); 4];
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([192, 168, 1, 108], [192, 168, 1, 109], 64)
+            .tcp(40000, 80, 7, 1000)
+            .options(&[
+                TcpOptionElement::MaximumSegmentSize(1460),
+                TcpOptionElement::SelectiveAcknowledgement(
+                    (1, 2),
+                    [Some((3, 4)), None, None],
+                ),
+            ])
+            .unwrap()
+            .write(&mut frames[0], b"hello")
+            .unwrap();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv6([1; 16], [2; 16], 64)
+            .udp(5000, 53)
+            .write(&mut frames[1], b"hello")
+            .unwrap();
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv4([192, 168, 1, 108], [192, 168, 1, 109], 64)
+            .icmpv4_echo_request(1, 2)
+            .write(&mut frames[2], b"hello")
+            .unwrap();
+        // In IPv6 a header for every hop, then one for the destination.
+        PacketBuilder::ethernet2([2; 6], [4; 6])
+            .ipv6([1; 16], [2; 16], 64)
+            .write(&mut frames[3], IpNumber(0), &[60, 0, 1, 4, 0, 0, 0, 0])
+            .unwrap();
+        frames[3].extend([58, 0, 1, 4, 0, 0, 0, 0, 135, 0, 0, 0]);
+        let mut arp = [[2; 6], [4; 6]].concat();
+        arp.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);
+        arp.extend([9; 20]);
+        frames.push(arp);
+        frames
+    }
+
+    /// Asks everything that can be asked about a frame.
+    fn ask_everything(bytes: &[u8]) {
+        let packet = Packet::decode(bytes);
+        packet.stations();
+        packet.ends();
+        packet.is_fragment();
+        packet.protocol();
+        packet.flags();
+        assert!(packet.data().len() <= bytes.len());
+        let options = packet.segment().map_or(0, |s| s.options.len());
+        assert!(options <= 40, "more options than a header has bytes");
+        packet.describe(&|addr| addr.to_string());
+    }
+
+    #[test]
+    fn no_bent_frame_panics_or_takes_for_ever() {
+        let frames = whole_frames();
+        for at in 0..10_000_u64 {
+            let mut draw = crate::Draw::from_seed(at);
+            let mut below = |most: usize| draw.word() as usize % most.max(1);
+            let mut bytes = frames[below(frames.len())].clone();
+            for _ in 0..below(4) {
+                let place = below(bytes.len());
+                bytes[place] = below(256) as u8;
+            }
+            match below(4) {
+                0 => bytes.truncate(below(bytes.len() + 1)),
+                1 => bytes.extend((0..below(80)).map(|at| at as u8)),
+                // Behind the Ethernet header nothing is as it was.
+                2 => bytes[14..].fill_with(|| below(256) as u8),
+                _ => {}
+            }
+            ask_everything(&bytes);
+        }
+    }
 }

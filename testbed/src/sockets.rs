@@ -282,6 +282,8 @@ fn buffers(memory: &[u8]) -> (u32, u32) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::sys::socket::getsockopt;
+    use nix::sys::socket::sockopt::{RcvBuf, SndBuf};
     use std::net::TcpListener;
 
     #[test]
@@ -292,13 +294,10 @@ mod tests {
         let mine = sockets.iter().find(|s| s.local == address).unwrap();
         assert_eq!(mine.state, TcpState::Listen);
         assert!(mine.send_queue >= 128, "{mine:?}");
-        let socket = socket2::SockRef::from(&listener);
-        let buffer = socket.recv_buffer_size().unwrap();
-        assert_eq!(mine.receive_buffer as usize, buffer);
-        assert_eq!(
-            mine.send_buffer as usize,
-            socket.send_buffer_size().unwrap()
-        );
+        let asked = getsockopt(&listener, RcvBuf).unwrap();
+        assert_eq!(mine.receive_buffer as usize, asked);
+        let asked = getsockopt(&listener, SndBuf).unwrap();
+        assert_eq!(mine.send_buffer as usize, asked);
     }
 
     #[test]

@@ -3,10 +3,9 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use testbed::Draw;
 use testbed::trace::{Event, Frame};
 
@@ -17,6 +16,8 @@ use crate::sys;
 const SOON: Duration = Duration::from_secs(5);
 /// A story has so many kinds of options.
 const SHOWN: usize = 2;
+/// Level and name of the option.
+const IP_OPTIONS: (i32, i32) = (libc::IPPROTO_IP, libc::IP_OPTIONS);
 /// Where the headers are: bits beyond it are data.
 const HEADERS: usize = 74;
 /// Ethernet's shortest frame, without its CRC (IEEE 802.3).
@@ -117,7 +118,7 @@ pub fn options_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
     for options in kinds.iter().filter(|_| !stage.story) {
         let says = laptop.at(|| UdpSocket::bind(("0.0.0.0", 0)))?;
         let says = says.map_err(failed)?;
-        sys::set_ip_options(says.as_fd(), options).map_err(failed)?;
+        sys::set_bytes(&says, IP_OPTIONS, options).map_err(failed)?;
         says.send_to(&words, to).map_err(failed)?;
         hears.recv_from(&mut [0; 64]).map_err(failed)?;
     }
@@ -132,7 +133,7 @@ pub fn options_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
         kinds.truncate(SHOWN);
     }
     for options in kinds {
-        sys::set_ip_options(ping.as_fd(), &options).map_err(failed)?;
+        sys::set_bytes(&ping, IP_OPTIONS, &options).map_err(failed)?;
         ping.send_to(&echo, &to.into()).map_err(failed)?;
         let mut answer = [std::mem::MaybeUninit::uninit(); 256];
         ping.recv(&mut answer).map_err(failed)?;
@@ -167,6 +168,141 @@ fn ip_options(laptop: IpAddr, server: IpAddr) -> Vec<Vec<u8>> {
         room(&[148, 4], 4),
         room(&[1, 7, 11, 4], 12),
     ]
+}
+
+/// The same hosts over TCP with what is rarer: two of eight segments lost, an
+/// urgent byte, a connection without timestamps and with ECN, a port where
+/// nobody listens; the frames of it.
+///
+/// # Errors
+///
+/// The testbed failed.
+pub fn segments_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
+    let before = stage.net.trace()?.frames().count();
+    let to = stage.address(KONGMING)?;
+    let closed = stage.address(KONGMING)?;
+    let laptop = stage.net.host(LAPTOP)?;
+    let failed = |err: std::io::Error| Halt::Missed(format!("{to}: {err}"));
+    let (mut conn, mut peer) = connection(stage, to)?;
+    conn.set_nodelay(true).map_err(failed)?;
+    for lost in [2, 4] {
+        let rule =
+            format!("drop #{lost} data from {LAPTOP} port {}", to.port());
+        stage.net.wire().arm(&rule)?;
+    }
+    let words = [b'x'; 101]; // Odd, so that the sums have a byte left over.
+    for _ in 0..8 {
+        conn.write_all(&words).map_err(failed)?;
+    }
+    peer.read_exact(&mut [0; 8 * 101]).map_err(failed)?;
+    SockRef::from(&conn).send_out_of_band(b"abc").map_err(failed)?;
+    drop(conn);
+    peer.read_to_end(&mut Vec::new()).map_err(failed)?;
+    drop(peer);
+    if !stage.story {
+        laptop.set_sysctl("net.ipv4.tcp_timestamps", "0")?;
+        laptop.set_sysctl("net.ipv4.tcp_ecn", "1")?;
+        drop(connection(stage, to)?);
+        let _refused =
+            laptop.at(|| TcpStream::connect_timeout(&closed, SOON))?;
+    }
+    let trace = stage.net.trace()?;
+    let frames = trace.frames().skip(before);
+    Ok(frames.map(|(event, frame)| taken(event, frame)).collect())
+}
+
+fn connection(
+    stage: &Stage,
+    to: SocketAddr,
+) -> Result<(TcpStream, TcpStream), Halt> {
+    let (laptop, server) = (stage.net.host(LAPTOP)?, stage.net.host(KONGMING)?);
+    let failed = |err: std::io::Error| Halt::Missed(format!("{to}: {err}"));
+    let listener = server.at(|| TcpListener::bind(to))?.map_err(failed)?;
+    let conn = laptop.at(|| TcpStream::connect_timeout(&to, SOON))?;
+    let conn = conn.map_err(failed)?;
+    let (peer, _) = listener.accept().map_err(failed)?;
+    for stream in [&conn, &peer] {
+        stream.set_read_timeout(Some(SOON)).map_err(failed)?;
+    }
+    Ok((conn, peer))
+}
+
+/// The same hosts over IPv6 alone: TCP, UDP, ICMPv6, fragments; and with what
+/// no kernel sends unasked: options for every hop or for the destination, a
+/// traffic class; the frames of it.
+///
+/// # Errors
+///
+/// The testbed failed.
+pub fn ipv6_run(stage: &mut Stage) -> Result<Vec<Taken>, Halt> {
+    let server = stage.net.host(KONGMING)?;
+    let ip = server.ip6().unwrap_or(server.ip());
+    talk(stage, ip)?;
+    let to = SocketAddr::new(ip, stage.draw.port());
+    let (laptop, server) = (stage.net.host(LAPTOP)?, stage.net.host(KONGMING)?);
+    let failed = |err: std::io::Error| Halt::Missed(format!("{to}: {err}"));
+    let hears = server.at(|| UdpSocket::bind(to))?.map_err(failed)?;
+    hears.set_read_timeout(Some(SOON)).map_err(failed)?;
+    // Padding (RFC 8200, section 4.2), of which Linux takes no more than 7
+    // bytes in a row; and an option for experiments, to be skipped by who does
+    // not know it (RFC 4727, section 3.6).
+    let short = vec![0, 0, 1, 4, 0, 0, 0, 0];
+    let long = [&[0, 1, 0x1e, 8][..], &[b'x'; 8], &[1, 2, 0, 0]].concat();
+    for (name, value, length) in [
+        (libc::IPV6_HOPOPTS, &short, 40),
+        (libc::IPV6_DSTOPTS, &long, 40),
+        (libc::IPV6_DSTOPTS, &short, 4_000),
+    ] {
+        let says = laptop.at(|| UdpSocket::bind(("::", 0)))?.map_err(failed)?;
+        let class = (libc::IPPROTO_IPV6, libc::IPV6_TCLASS);
+        sys::set_option(&says, class, 0xb8).map_err(failed)?;
+        let option = (libc::IPPROTO_IPV6, name);
+        sys::set_bytes(&says, option, value).map_err(failed)?;
+        says.send_to(&vec![b'v'; length], to).map_err(failed)?;
+        hears.recv_from(&mut vec![0; length]).map_err(failed)?;
+    }
+    let trace = stage.net.trace()?;
+    let frames = trace.frames();
+    Ok(frames.map(|(event, frame)| taken(event, frame)).collect())
+}
+
+/// A host that talks to itself: what a packet socket sees of it, IP packets in
+/// the order of their capture.
+///
+/// # Errors
+///
+/// The testbed failed.
+pub fn loopback_run(stage: &mut Stage) -> Result<Vec<Vec<u8>>, Halt> {
+    let to = SocketAddr::from(([127, 0, 0, 1], stage.draw.port()));
+    let words = stage.draw.letters(20);
+    let captured = stage.net.host(LAPTOP)?.at(|| {
+        let sees = sys::packet_socket("lo")?;
+        sees.set_nonblocking(true)?;
+        let listener = TcpListener::bind(to)?;
+        let mut conn = TcpStream::connect(to)?;
+        let (mut peer, _) = listener.accept()?;
+        conn.write_all(words.as_bytes())?;
+        drop(conn);
+        peer.read_to_end(&mut Vec::new())?;
+        drop(peer);
+        let mut captured: Vec<Vec<u8>> = Vec::new();
+        let mut frame = [0; 2_000];
+        // Each is there by now, and each twice: on its way out, and in.
+        while let Ok(count) = (&sees).read(&mut frame) {
+            let packet = &frame[..count];
+            let loopback = packet.get(12..14) == Some(&[0x08, 0x00])
+                && packet.get(26..30) == Some(&[127, 0, 0, 1]);
+            let packet = packet.get(14..).unwrap_or_default();
+            if loopback && captured.last().is_none_or(|last| last != packet) {
+                captured.push(packet.to_vec());
+            }
+        }
+        match captured.is_empty() {
+            true => Err(std::io::Error::other("nothing captured on lo")),
+            false => Ok(captured),
+        }
+    })?;
+    captured.map_err(|err: std::io::Error| Halt::Missed(format!("{to}: {err}")))
 }
 
 /// Gives frames that were never captured the times after the last one's, a

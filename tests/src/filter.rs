@@ -224,7 +224,7 @@ pub(crate) fn without_lots(evidence: &str) -> String {
 
 fn without_numbers(answer: &str) -> String {
     let words = answer.split(' ').map(|word| {
-        let digit = |c: char| c.is_ascii_digit() || c == ':';
+        let digit = |c: char| c.is_ascii_digit() || ":{".contains(c);
         if word.starts_with(digit) { "N" } else { word }
     });
     words.collect::<Vec<_>>().join(" ")

@@ -2,7 +2,8 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_long};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
@@ -76,15 +77,9 @@ pub(crate) fn set_option(
     set_bytes(socket, option, &value.to_ne_bytes())
 }
 
-/// `setsockopt(2)` IP_OPTIONS: every packet of this socket has these.
-pub(crate) fn set_ip_options(
-    socket: impl AsFd,
-    options: &[u8],
-) -> io::Result<()> {
-    set_bytes(socket, (libc::IPPROTO_IP, libc::IP_OPTIONS), options)
-}
-
-fn set_bytes(
+/// `setsockopt(2)` of an option that is a row of bytes: IP_OPTIONS, what every
+/// packet of this socket has.
+pub(crate) fn set_bytes(
     socket: impl AsFd,
     (level, name): (c_int, c_int),
     value: &[u8],
@@ -95,22 +90,6 @@ fn set_bytes(
     match unsafe { libc::setsockopt(fd, level, name, at, length) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
-    }
-}
-
-/// `getsockopt(2)` of an option that is an int.
-pub(crate) fn option(
-    socket: impl AsFd,
-    (level, name): (c_int, c_int),
-) -> io::Result<c_int> {
-    let fd = socket.as_fd().as_raw_fd();
-    let mut value: c_int = 0;
-    let mut length = mem::size_of::<c_int>() as libc::socklen_t;
-    let (address, room) = ((&raw mut value).cast(), &raw mut length);
-    // SAFETY: there is room for an int at this address, as the length says.
-    match unsafe { libc::getsockopt(fd, level, name, address, room) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(value),
     }
 }
 
@@ -132,4 +111,43 @@ pub(crate) fn packet_socket(interface: &str) -> io::Result<Socket> {
     let address = unsafe { SockAddr::new(storage, length) };
     socket.bind(&address)?;
     Ok(socket)
+}
+
+/// `getnameinfo(3)`: the name of an address; its error for none.
+pub(crate) fn name_of(address: SocketAddr) -> Result<String, c_int> {
+    let address = SockAddr::from(address);
+    let mut name = [0_u8; 256];
+    // SAFETY: the first pointer and length are a socket address's, the second
+    // pair is the buffer's; no service is asked for.
+    let error = unsafe {
+        libc::getnameinfo(
+            address.as_ptr().cast(),
+            address.len(),
+            name.as_mut_ptr().cast(),
+            name.len() as libc::socklen_t,
+            std::ptr::null_mut(),
+            0,
+            libc::NI_NAMEREQD,
+        )
+    };
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    match error {
+        0 => Ok(name[..end].escape_ascii().to_string()),
+        error => Err(error),
+    }
+}
+
+/// `getsockopt(2)` of TCP_INFO: as much of `struct tcp_info` as this kernel has,
+/// zeros behind it.
+pub(crate) fn tcp_info(socket: BorrowedFd<'_>) -> io::Result<[u8; 256]> {
+    let mut info = [0; 256];
+    let mut length = info.len() as libc::socklen_t;
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_INFO);
+    let address = info.as_mut_ptr().cast();
+    let fd = socket.as_raw_fd();
+    // SAFETY: `length` bytes have room at this address, and `length` lives.
+    match unsafe { libc::getsockopt(fd, level, name, address, &mut length) } {
+        -1 => Err(io::Error::last_os_error()),
+        _ => Ok(info),
+    }
 }

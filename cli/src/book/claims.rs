@@ -8,8 +8,8 @@ use graders::claims::{self, Claim, Word};
 
 use super::recording::Recording;
 
-/// What does not hold, claim by claim, then a table of what does; and each
-/// claim's verdict, which every run must confirm.
+/// What does not hold, claim by claim, then what does; and each claim's verdict,
+/// which every run must confirm.
 pub fn chapter(
     recording: &Recording,
     chapter: &str,
@@ -29,18 +29,21 @@ pub fn chapter(
         );
         rows.push((claim, found));
     }
-    let mut text = String::new();
     let holds = |word| word == Word::Holds;
-    for (claim, found) in rows.iter().filter(|row| !holds(row.0.verdict)) {
+    let (good, other): (Vec<_>, Vec<_>) =
+        rows.iter().partition(|row| holds(row.0.verdict));
+    let mut text = String::new();
+    for (claim, found) in other {
         text.push_str(&entry(claim, found));
     }
-    text.push_str(
-        "These hold:\n\n| claim | seen | fails when |\n|---|---|---|\n",
-    );
-    for (claim, found) in rows.iter().filter(|row| holds(row.0.verdict)) {
-        text.push_str(&row(claim, found));
+    text.push_str(&format!(
+        "<details><summary>{} claims of this chapter hold</summary>\n\n",
+        good.len()
+    ));
+    for (claim, found) in good {
+        text.push_str(&entry(claim, found));
     }
-    text.push('\n');
+    text.push_str(&format!("</details>\n\nThis was {}.\n\n", recording.stamp));
     let kept = rows.iter().map(|(claim, found)| {
         let seen = match found.confirmed {
             Some(_) => "seen",
@@ -51,42 +54,26 @@ pub fn chapter(
     Ok((text, kept.collect()))
 }
 
-/// A claim that does not hold: `**The claim.** *Never.* What is right. ...`
+/// `**The claim.** *Never.* What is right. Seen: ... Fails when ... (source)`
 fn entry(claim: &Claim, found: &Finding) -> String {
     let mut text = format!(
-        "<a id=\"claim-{}\"></a>**{}** *{}.* {}",
+        "<a id=\"claim-{}\"></a>**{}** *{}.*",
         claim.id,
         plain(&claim.says),
         capital(claim.verdict.name()),
-        plain(claim.right.as_deref().unwrap_or_default()),
     );
+    if let Some(right) = &claim.right {
+        text.push_str(&format!(" {}", plain(right)));
+    }
     if found.confirmed.is_some() {
         text.push_str(&format!(" Seen: {}.", plain(&found.evidence)));
+    }
+    if let Some(breaks) = &found.breaks {
+        text.push_str(&format!(" Not so when {}.", plain(breaks)));
     }
     text.push_str(&references(claim));
     text.push_str("\n\n");
     text
-}
-
-/// A claim that holds, as a row of the table.
-fn row(claim: &Claim, found: &Finding) -> String {
-    let right =
-        claim.right.as_deref().map(|right| format!(" {}", plain(right)));
-    let seen = match found.confirmed {
-        Some(_) => plain(&found.evidence),
-        None => String::new(),
-    };
-    let fails = found.breaks.as_deref().map(plain).unwrap_or_default();
-    let cell = |text: &str| text.replace('|', "\\|");
-    format!(
-        "| <a id=\"claim-{}\"></a>{}{}{} | {} | {} |\n",
-        claim.id,
-        cell(&plain(&claim.says)),
-        cell(&right.unwrap_or_default()),
-        cell(&references(claim)),
-        cell(&seen),
-        cell(&fails),
-    )
 }
 
 /// The source and the lab, in parentheses.

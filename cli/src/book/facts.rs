@@ -7,7 +7,8 @@
 //! time FRAME                                      when it was sent, in ms
 //! gap FRAME to FRAME                              the time between the two
 //! late FRAME                                      how long the wire kept it
-//! data FRAME, window FRAME                        a segment's bytes, its field
+//! data FRAME                                      a segment's, a datagram's bytes
+//! window FRAME                                    a segment's field
 //! urgent FRAME                                    its urgent pointer, with URG
 //! bytes FRAME                                     what it carries: aa bb cc
 //! state HOST [after FRAME]                        at last, or once it was there
@@ -213,8 +214,9 @@ fn of_run(run: &Performance, words: &[&str]) -> anyhow::Result<Value> {
             millis(there.saturating_sub(event.t_ns))
         }
         ["data", rest @ ..] => {
-            let segment = frame(trace, rest)?.1.packet().segment();
-            count(segment.context("it is no segment")?.data)
+            let packet = frame(trace, rest)?.1.packet();
+            packet.ports().context("it is no segment and no datagram")?;
+            count(packet.data().len())
         }
         ["urgent", rest @ ..] => {
             let segment = frame(trace, rest)?.1.packet().segment();

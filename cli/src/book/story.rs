@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, ensure};
 use graders::verdict::Performance;
-use testbed::trace::{CallEvent, Event, Frame, Stations, Stream, View, What};
+use testbed::trace::{CallEvent, Event, Frame, Stream, View, What};
 use testbed::{Flags, Matcher, Trace};
 
 use super::facts::{self, connections};
@@ -133,7 +133,6 @@ pub fn tell(
     let folds = folds.collect::<Result<Vec<_>, _>>()?;
     let mut items = Vec::new();
     let mut view = View::new();
-    let stations = Stations::of(trace);
     let several = connections(trace) > 1;
     let mut folded = Vec::new();
     let loader = of_the_loader(trace);
@@ -142,7 +141,7 @@ pub fn tell(
         if loader.contains(&at) || returns.has_twice(event) {
             continue;
         }
-        let drawn = item(trace, event, &mut view, &stations, several);
+        let drawn = item(trace, event, &mut view, several);
         let Some(mut item) = drawn else { continue };
         returns.add(at, &mut item);
         if hidden.iter().any(|hidden| hidden.hides(event)) {
@@ -169,14 +168,19 @@ pub fn tell(
         items.push(item);
         folded.push(fold);
     }
-    fold(select(items, folded, settings)?, settings)
+    let mut items = fold(select(items, folded, settings)?, settings)?;
+    let columns = columns(trace, &items);
+    items.retain(|item| match item.kind {
+        Kind::Listens => columns.contains(&item.host),
+        _ => true,
+    });
+    Ok(items)
 }
 
 fn item(
     trace: &Trace,
     event: &Event,
     view: &mut View,
-    stations: &Stations,
     several: bool,
 ) -> Option<Item> {
     let (text, kind) = match &event.what {
@@ -201,7 +205,7 @@ fn item(
             let states =
                 states.map(|(host, state)| (host.clone(), state.name()));
             let arrow = Arrow {
-                to: stations.receiver(trace, frame),
+                to: trace.receiver(frame).map(str::to_string),
                 delivered_ns: frame.delivered_ns,
                 notes: frame.wire.clone(),
                 connection,
@@ -487,23 +491,30 @@ fn fold(items: Folded, settings: &Settings<'_>) -> anyhow::Result<Vec<Item>> {
     Ok(told)
 }
 
-/// Every host with a column: those two, and whoever else sends or gets a frame
-/// of the part that is shown.
+/// Every host with a column: those two, and if a third sends or gets a frame
+/// of the part that is shown, whoever does.
 pub fn columns(trace: &Trace, items: &[Item]) -> Vec<String> {
     let (left, right) = pair(trace);
-    let frames = items.iter().filter_map(|item| match &item.kind {
-        Kind::Frame(arrow) => Some((&item.host, arrow.to.as_ref())),
-        _ => None,
-    });
-    let ends: BTreeSet<&String> =
-        frames.flat_map(|(from, to)| std::iter::once(from).chain(to)).collect();
-    let others = trace.hosts.iter().map(|host| host.name.clone());
-    let mut columns = vec![left, right];
-    for host in others.filter(|host| ends.contains(host)) {
-        if !columns.contains(&host) {
-            columns.push(host);
+    let mut ends: BTreeSet<&str> = BTreeSet::new();
+    for item in items {
+        match &item.kind {
+            Kind::Frame(arrow) => {
+                ends.insert(&item.host);
+                ends.extend(arrow.to.as_deref());
+            }
+            _ => {}
         }
     }
+    if ends.iter().all(|host| *host == left || *host == right) {
+        return vec![left, right];
+    }
+    let mut columns = vec![left, right];
+    for host in &trace.hosts {
+        if !columns.contains(&host.name) {
+            columns.push(host.name.clone());
+        }
+    }
+    columns.retain(|host| ends.contains(host.as_str()));
     columns
 }
 

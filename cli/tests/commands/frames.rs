@@ -124,3 +124,35 @@ fn complains_of_nothing(said: &Said) {
         .count();
     assert_eq!(complaints, 0, "{said}");
 }
+
+#[test]
+fn tcpdump_prints_what_the_reference_program_prints() {
+    let unseen = "so nobody has compared the two notations";
+    if !has("tcpdump", "LAB_NEEDS_TOOLS", unseen) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("run.pcapng").to_str().unwrap().to_string();
+    let order = ["run", "tcp_header", "--solution", "--json", "--pcap", &file];
+    let trace = lab(&order).exits(0).json();
+    let mut command = Command::new("tcpdump");
+    command.args(["-nvS", "-r", &file, "tcp"]);
+    let said = run(command).exits(0);
+    // The line of the IP header, then that of the segment, indented.
+    let seen: Vec<&str> = said
+        .stdout
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .collect();
+    let printed = trace["events"].as_array().unwrap().iter();
+    let printed = printed.filter_map(|event| event["line"].as_str());
+    // A line begins with the time of the segment's capture. Those that the host
+    // sent to itself were not on the wire.
+    let told: Vec<&str> = printed
+        .map(|line| line.split_once(' ').unwrap().1)
+        .filter(|line| !line.starts_with("127.0.0.1"))
+        .collect();
+    assert_eq!(seen, told);
+    assert!(told.iter().any(|line| line.contains("sack 2 {")), "{told:#?}");
+    assert!(told.iter().any(|line| line.contains("urg 3")), "{told:#?}");
+}

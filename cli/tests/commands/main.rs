@@ -7,6 +7,7 @@ mod bad_programs;
 mod board;
 mod book;
 mod check;
+mod claims;
 mod frames;
 mod live;
 mod run;

@@ -16,7 +16,6 @@ use crate::packet::Packet;
 use crate::sockets::TcpState;
 
 pub use live::{Live, MOMENT};
-pub use stations::Stations;
 pub use text::Painter;
 pub use view::{SegmentView, View};
 

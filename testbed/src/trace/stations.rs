@@ -1,42 +1,29 @@
-//! Which host a frame is for.
+//! Which host a frame is for, and whose it is.
 
-use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 
-use super::{Frame, Trace};
+use super::{Frame, HostInfo, Trace};
 
-/// The station addresses of hosts, by what they have sent.
-#[derive(Clone, Debug, Default)]
-pub struct Stations {
-    hosts: HashMap<[u8; 6], String>,
-}
-
-impl Stations {
-    /// Those of a whole trace.
-    pub fn of(trace: &Trace) -> Stations {
-        let mut stations = Stations::default();
-        for (event, frame) in trace.frames() {
-            stations.sends(&event.host, frame);
-        }
-        stations
-    }
-
-    /// This host has put this frame on the wire.
-    pub fn sends(&mut self, host: &str, frame: &Frame) {
-        if let Some((_, station)) = frame.packet().stations() {
-            self.hosts.entry(station).or_insert_with(|| host.to_string());
-        }
-    }
-
+impl Trace {
     /// The host that a frame is for; of an ARP request, which goes to all, the
-    /// one that is to answer. `None`: to all, or to one that has sent nothing.
-    pub fn receiver(&self, trace: &Trace, frame: &Frame) -> Option<String> {
+    /// one that is to answer. `None`: to all, or to nobody of this network.
+    pub fn receiver(&self, frame: &Frame) -> Option<&str> {
         let packet = frame.packet();
         let (station, _) = packet.stations()?;
-        if let Some(host) = self.hosts.get(&station) {
-            return Some(host.clone());
-        }
-        let asked = packet.arp_target()?;
-        let has = |host: &&super::HostInfo| host.addresses.contains(&asked);
-        trace.hosts.iter().find(has).map(|host| host.name.clone())
+        let asked = || self.host_with(packet.arp_target()?);
+        self.host_at(station).or_else(asked)
+    }
+
+    /// The host whose interface has this station address. It is told from the
+    /// interface's address: [`crate::HostSpec::interface`].
+    pub(super) fn host_at(&self, station: [u8; 6]) -> Option<&str> {
+        let [0x52, 0x54, last @ ..] = station else { return None };
+        self.host_with(Ipv4Addr::from(last).into())
+    }
+
+    /// The host that has this address.
+    pub(super) fn host_with(&self, address: IpAddr) -> Option<&str> {
+        let has = |host: &&HostInfo| host.addresses.contains(&address);
+        self.hosts.iter().find(has).map(|host| host.name.as_str())
     }
 }

@@ -3,8 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    CallEvent, Event, Frame, ReturnEvent, StateChange, Stations, Trace, View,
-    What,
+    CallEvent, Event, Frame, ReturnEvent, StateChange, Trace, View, What,
 };
 use crate::sockets::TcpState;
 use crate::wire::Matcher;
@@ -130,7 +129,6 @@ pub struct Painter {
     changes: bool,
     several: bool,
     view: View,
-    stations: Stations,
     /// Traced calls that are not drawn yet, in the order of their entries.
     calls_ahead: Vec<Ahead>,
     /// Are programs traced? Their watched calls are told twice then.
@@ -161,7 +159,6 @@ impl Painter {
             changes: false,
             several: false,
             view: View::new(),
-            stations: Stations::default(),
             calls_ahead: Vec::new(),
             sees_all: false,
         }
@@ -356,6 +353,9 @@ impl Painter {
             What::State(change)
                 if change.peer.port() == 0 && change.from.is_none() =>
             {
+                if !self.shows(&event.host) {
+                    return text; // There is no column for it.
+                }
                 let drawn = place(&event.host, change.to.name(), &self.left);
                 line(&mut text, &format!("{stamp}{drawn}"));
             }
@@ -382,19 +382,16 @@ impl Painter {
 
     /// Sender and receiver, if one of them has no column.
     fn third(
-        &mut self,
+        &self,
         trace: &Trace,
         event: &Event,
         frame: &Frame,
     ) -> Option<(String, String)> {
-        self.stations.sends(&event.host, frame);
-        let to = self.stations.receiver(trace, frame);
-        let drawn = |host: &str| host == self.left || host == self.right;
-        if drawn(&event.host) && to.as_deref().is_none_or(drawn) {
+        let to = trace.receiver(frame);
+        if self.shows(&event.host) && to.is_none_or(|host| self.shows(host)) {
             return None;
         }
-        let everybody = || "all".to_string();
-        Some((event.host.clone(), to.unwrap_or_else(everybody)))
+        Some((event.host.clone(), to.unwrap_or("all").to_string()))
     }
 
     fn caption(&mut self, trace: &Trace, frame: &Frame) -> String {

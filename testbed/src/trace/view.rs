@@ -1,7 +1,7 @@
 //! Segments as a reader sees them: numbered connections, relative numbers.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{Frame, Trace};
 use crate::packet::{Flags, Segment};
@@ -11,8 +11,6 @@ use crate::packet::{Flags, Segment};
 pub struct View {
     connections: HashMap<(SocketAddr, SocketAddr), Connection>,
     count: usize,
-    /// The station that an address first sent from: its own.
-    stations: HashMap<IpAddr, [u8; 6]>,
 }
 
 #[derive(Clone)]
@@ -21,6 +19,8 @@ struct Connection {
     client: SocketAddr,
     /// The number that counts as 0 and the next number expected, by sender.
     sent: HashMap<SocketAddr, (u32, u32)>,
+    /// The next number that a router has not passed on, by sender.
+    passed: HashMap<SocketAddr, u32>,
 }
 
 /// A TCP segment as a reader sees it.
@@ -92,14 +92,14 @@ impl View {
 
     /// The next frame of the trace; `None` if it is not TCP. Behind a router
     /// the same segment is on the wire twice: the second is `forwarded`, and
-    /// not `again`.
+    /// `again` only if the router has passed it on before.
     pub fn segment(
         &mut self,
         trace: &Trace,
         frame: &Frame,
     ) -> Option<SegmentView> {
         let segment = frame.packet().segment()?;
-        let forwarded = self.is_forwarded(frame, &segment);
+        let forwarded = is_forwarded(trace, frame, &segment);
         let connection = self.connection(&segment);
         let from = segment.source;
         let next = segment.seq.wrapping_add(segment.sequence_length());
@@ -108,11 +108,14 @@ impl View {
         let zero = segment.seq.wrapping_sub(u32::from(!segment.flags.syn));
         let sent = connection.sent.entry(from).or_insert((zero, segment.seq));
         let base = sent.0;
+        let known = match forwarded {
+            true => connection.passed.entry(from).or_insert(segment.seq),
+            false => &mut sent.1,
+        };
         let again = segment.sequence_length() > 0
-            && (next.wrapping_sub(sent.1) as i32) <= 0
-            && !forwarded;
-        if !again && !forwarded {
-            sent.1 = next;
+            && (next.wrapping_sub(*known) as i32) <= 0;
+        if !again {
+            *known = next;
         }
         // Where the other end has not been seen, what it sent before this
         // acknowledgement counts as its SYN.
@@ -141,15 +144,6 @@ impl View {
         })
     }
 
-    /// Does the frame come from another station than its sender's own?
-    fn is_forwarded(&mut self, frame: &Frame, segment: &Segment) -> bool {
-        let Some((_, station)) = frame.packet().stations() else {
-            return false;
-        };
-        let address = segment.source.ip();
-        *self.stations.entry(address).or_insert(station) != station
-    }
-
     /// The number of the last connection between these ends, once a frame of it
     /// has been seen.
     pub fn number(&self, one: SocketAddr, other: SocketAddr) -> Option<usize> {
@@ -170,6 +164,7 @@ impl View {
                 from
             },
             sent: HashMap::new(),
+            passed: HashMap::new(),
         };
         let connection = self.connections.entry(ends).or_insert_with(|| {
             self.count += 1;
@@ -182,6 +177,14 @@ impl View {
         }
         connection
     }
+}
+
+/// Does the frame come from another host than its sender?
+fn is_forwarded(trace: &Trace, frame: &Frame, segment: &Segment) -> bool {
+    let stations = frame.packet().stations();
+    let by = stations.and_then(|(_, station)| trace.host_at(station));
+    let sender = trace.host_with(segment.source.ip());
+    by.zip(sender).is_some_and(|(by, sender)| by != sender)
 }
 
 /// The two ends of a connection, whichever of them asks.
@@ -208,6 +211,7 @@ mod tests {
             urgent: None,
             options: Vec::new(),
             again: false,
+            forwarded: false,
         };
         assert_eq!(segment.summary(), "ACK ack 6, win 0");
         segment.window = 1;

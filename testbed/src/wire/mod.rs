@@ -74,6 +74,8 @@ enum Order {
     /// The same, with a step in the trace.
     ArmAloud(Rule, Sender<()>),
     Release(usize, Sender<()>),
+    /// Its oldest frame: is it delivered, or lost?
+    ReleaseNext(usize, bool, Sender<bool>),
     ReleaseAllAloud(Sender<()>),
     Disarm(usize, Sender<()>),
     Cable(String, bool, Sender<()>),
@@ -128,6 +130,19 @@ impl Wire {
     /// on holding what comes next; see [`Wire::disarm`].
     pub fn release(&self, armed: &Armed) -> Result<()> {
         self.line.ask(|reply| Order::Release(armed.id, reply))
+    }
+
+    /// Lets go of the oldest frame that a `hold` rule has kept, and of no
+    /// other; `false` if it keeps none. When this returns, the frame has been
+    /// given to its receiver.
+    pub fn release_next(&self, armed: &Armed) -> Result<bool> {
+        self.line.ask(|reply| Order::ReleaseNext(armed.id, true, reply))
+    }
+
+    /// Loses the oldest frame that a `hold` rule has kept; `false` if it keeps
+    /// none.
+    pub fn lose_next(&self, armed: &Armed) -> Result<bool> {
+        self.line.ask(|reply| Order::ReleaseNext(armed.id, false, reply))
     }
 
     /// Ends a rule; frames that it held are let go.

@@ -4,7 +4,8 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 
 use testbed::internet::{self, Internet, PAGE};
-use testbed::{Backend, Network, Testbed};
+use testbed::trace::Frame;
+use testbed::{Backend, Network, Testbed, Trace};
 
 use crate::harness::{Done, Test, tests};
 use crate::roles::role;
@@ -243,7 +244,22 @@ fn a_page_crosses_the_router(backend: Backend) -> Done {
     assert_eq!(before[6..12], station([192, 168, 1, 108]));
     assert_eq!(after[..6], station([203, 0, 113, 80]));
     assert_eq!(after[6..12], station([203, 0, 113, 1]));
+
+    // The reader is told who has it from whom, and that nobody sent it again.
+    let whole = net.trace()?;
+    assert_eq!(whole.receiver(first_of(&whole, "arp")), Some("router"));
+    assert_eq!(whole.receiver(syns[0].1), Some("router"));
+    assert_eq!(whole.receiver(syns[1].1), Some("www.example.test"));
+    let text = trace.to_text();
+    assert!(text.contains("ernest-laptop → router: SYN seq 0\n"), "{text}");
+    assert!(text.contains("router → www.example.test: SYN seq 0\n"), "{text}");
     Ok(())
+}
+
+/// The first frame of a kind.
+fn first_of<'a>(trace: &'a Trace, kind: &str) -> &'a Frame {
+    let is_one = |frame: &Frame| frame.packet().protocol() == kind;
+    trace.frames().map(|(_, frame)| frame).find(|f| is_one(f)).unwrap()
 }
 
 fn requests_are_answered_by_the_rules(backend: Backend) -> Done {

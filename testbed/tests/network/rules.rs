@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     duplicate_delivers_twice,
     delay_delivers_later_and_is_overtaken,
     hold_keeps_until_release_and_disarm,
+    held_frames_go_one_by_one,
     reorder_swaps_two_neighbours,
     reorder_waits_in_vain_for_a_while,
     corrupt_is_noticed_by_udp,
@@ -126,6 +127,25 @@ fn hold_keeps_until_release_and_disarm(backend: Backend) -> Done {
     let times = times_in_the_wire(&lan.net.trace()?);
     assert_eq!(times.len(), 5);
     assert!(times.iter().all(Option::is_some), "{times:?}");
+    Ok(())
+}
+
+fn held_frames_go_one_by_one(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let (laptop, server) = lan.acquainted();
+    let wire = lan.net.wire();
+    let held = wire.arm("hold every udp from ernest-laptop")?;
+    send(&laptop, &["one", "two", "three"]);
+    expect_nothing(&lan, &server, 4);
+    assert!(wire.release_next(&held)?);
+    expect(&server, &["one"]);
+    assert!(wire.lose_next(&held)?);
+    assert!(wire.release_next(&held)?);
+    expect(&server, &["three"]);
+    assert!(!wire.release_next(&held)? && !wire.lose_next(&held)?);
+    let times = times_in_the_wire(&lan.net.trace()?);
+    let arrived: Vec<bool> = times.iter().map(Option::is_some).collect();
+    assert_eq!(arrived, [true, true, false, true]);
     Ok(())
 }
 

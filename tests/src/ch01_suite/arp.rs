@@ -190,11 +190,18 @@ fn judge_program(
         format!("{address} was asked for {} times\n{said}", asked.len()),
     );
     let wait = performance.number("wait").unwrap_or_default() * 1_000_000;
-    let mut gaps = asked.windows(2).map(|pair| pair[1] - pair[0]);
+    // On a busy machine two requests may come to the wire close together; not
+    // all of them.
+    let span = match (asked.first(), asked.last()) {
+        (Some(first), Some(last)) => last.saturating_sub(*first),
+        _ => 0,
+    };
+    let slack = u64::from(performance.slack.max(1));
+    let least = wait * asked.len().saturating_sub(1) as u64 / 3 / slack;
     judge.check(
         "does-not-wait",
         "it waits for the answer before it asks again",
-        program != "nobody" || gaps.all(|gap| gap >= wait / 3),
+        program != "nobody" || span >= least,
         format!("its next request left too early\n{said}"),
     );
     if performance.missed.is_some() {

@@ -3,5 +3,8 @@
 pub mod forward;
 pub mod fragments;
 pub mod ipv4_header;
+pub mod ipv6;
 mod packets;
 pub mod routes;
+pub mod ping;
+pub mod redirect;

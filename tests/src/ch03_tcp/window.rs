@@ -8,7 +8,7 @@
 //! free, and a window update that the wire loses, so that a probe has to find
 //! the window open.
 
-use testbed::trace::{Event, What};
+use testbed::trace::Event;
 use testbed::{Profile, Segment, TcpSocket, TcpState, TimerKind};
 
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
@@ -69,7 +69,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     }
 
     close(stage, sender)?;
-    let unread = stage.number_unread()?;
+    let unread = unread(stage)?;
     let small = match stage.story {
         true => SMALL,
         false => stage.draw.count(20..=200),
@@ -168,23 +168,10 @@ fn lose_the_update(
     stage.step("wire", "has lost the window update")
 }
 
-impl Stage {
-    /// How many bytes the reader's kernel has for it.
-    fn number_unread(&self) -> Result<u64, Halt> {
-        let sockets = self.net.host(KONGMING)?.tcp_sockets()?;
-        Ok(connection(&sockets).map_or(0, |s| s.receive_queue.into()))
-    }
-
-    /// How many such frames there have been.
-    fn count(&self, what: &str) -> Result<usize, Halt> {
-        let matcher: testbed::Matcher = what.parse()?;
-        let trace = self.net.trace()?;
-        let hit = |event: &&Event| match &event.what {
-            What::Frame(frame) => matcher.matches(&event.host, &frame.packet()),
-            _ => false,
-        };
-        Ok(trace.events.iter().filter(hit).count())
-    }
+/// How many bytes the reader's kernel has for it.
+fn unread(stage: &Stage) -> Result<u64, Halt> {
+    let sockets = stage.net.host(KONGMING)?.tcp_sockets()?;
+    Ok(connection(&sockets).map_or(0, |s| s.receive_queue.into()))
 }
 
 /// The window of the SYN ACK.

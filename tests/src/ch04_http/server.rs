@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// A listener, and the connections that it has accepted so far.
 pub struct Server {
     host: String,
+    port: u16,
     listener: TcpListener,
     connections: Vec<Connection>,
     /// Data segments that it has put on the wire.
@@ -73,8 +74,13 @@ impl Server {
         let listener = listener.map_err(|err| missed("bind", &err))?;
         let set = listener.set_nonblocking(true);
         set.map_err(|err| missed("fcntl", &err))?;
-        let connections = Vec::new();
-        Ok(Server { host: host.to_string(), listener, connections, pieces: 0 })
+        Ok(Server {
+            host: host.to_string(),
+            port: address.port(),
+            listener,
+            connections: Vec::new(),
+            pieces: 0,
+        })
     }
 
     /// Waits for the next request; `None`: the program will send none.
@@ -112,7 +118,7 @@ impl Server {
             return Ok(()); // It has closed: what it got was enough.
         }
         self.pieces += piece.len().div_ceil(FULL_SEGMENT);
-        let data = format!("data from {}", self.host);
+        let data = format!("data from {} port {}", self.host, self.port);
         if !stage.net.wait_frames(&data, self.pieces, PATIENCE)? {
             return Ok(()); // It has reset, and gets no more.
         }

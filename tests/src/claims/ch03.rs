@@ -50,7 +50,7 @@ pub(super) const PROBES: &[Probe] = &[
     Probe::lan("3.8-3", urgent::overwritten),
     Probe::lan("3.8-4", urgent::inline),
     Probe::lan("3.9-1", timers::cable_out),
-    Probe::lan("3.9-2", timers::retries).as_then(),
-    Probe::lan("3.9-3", timers::one_timer).as_then(),
+    Probe::lan("3.9-2", timers::retries).with_book_profile(),
+    Probe::lan("3.9-3", timers::one_timer).with_book_profile(),
     Probe::lan("3.10-1", flow::congestion_control),
 ];

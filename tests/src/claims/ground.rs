@@ -1,14 +1,16 @@
 //! What probes stand on: hosts to act on, sockets, the frames so far.
 
 use std::io::{self, Read};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{
+    IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket,
+};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
 use testbed::trace::{SegmentView, View};
 use testbed::{Host, Matcher, TcpSocket, TcpState};
 
-use super::{Break, bytes};
+use super::{Break, bytes, tables};
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
 use crate::sys;
 
@@ -17,7 +19,7 @@ pub(super) const ROUTER: &str = "router";
 /// Its Web server's.
 pub(super) const WWW: &str = "www.example.test";
 /// What a call waits for at most; it is answered within milliseconds.
-const SOON: Duration = Duration::from_secs(4);
+pub(super) const SOON: Duration = Duration::from_secs(4);
 
 /// Options of setsockopt(2) that are an int: their level and name.
 pub(super) type IntOption = (libc::c_int, libc::c_int);
@@ -26,14 +28,14 @@ pub(super) const MTU_DISCOVER: IntOption =
     (libc::IPPROTO_IP, libc::IP_MTU_DISCOVER);
 pub(super) const UDP_SEGMENT: IntOption = (libc::SOL_UDP, libc::UDP_SEGMENT);
 
-/// A failed call in a probe is a failure of the testbed, with its name.
+/// A failed call in a probe is what came of it, and no failure of the testbed.
 pub(super) trait Call<T> {
     fn call(self, name: &str) -> Result<T, Halt>;
 }
 
 impl<T> Call<T> for io::Result<T> {
     fn call(self, name: &str) -> Result<T, Halt> {
-        self.map_err(|err| testbed::Error::from_call(name, err).into())
+        self.map_err(|err| Halt::Missed(format!("called {name}: {err}")))
     }
 }
 
@@ -59,8 +61,6 @@ pub(super) struct Seen {
     /// Milliseconds since the network is up.
     pub(super) at: f64,
     pub(super) segment: SegmentView,
-    /// Did it arrive?
-    pub(super) arrived: bool,
     /// The frame.
     pub(super) bytes: Vec<u8>,
     /// The states of the connection once it had arrived: the client's host's
@@ -79,7 +79,9 @@ impl<'a> Ground<'a> {
         match breaks {
             None => {}
             Some(Break::Deed(_)) => broken = true,
-            Some(Break::Wire(rule)) => drop(stage.net.wire().arm(rule)?),
+            Some(Break::Wire(rule)) => {
+                stage.net.wire().arm(rule)?; // To the end.
+            }
             Some(Break::Sysctl(settings)) => {
                 for setting in settings.split(' ') {
                     let (name, value) =
@@ -331,11 +333,6 @@ impl<'a> Ground<'a> {
         Ok(done?)
     }
 
-    /// The host's TCP sockets.
-    pub(super) fn sockets(&self, host: &str) -> Result<Vec<TcpSocket>, Halt> {
-        Ok(self.host(host)?.tcp_sockets()?)
-    }
-
     /// The socket of a host that has this state.
     pub(super) fn socket_in(
         &mut self,
@@ -378,7 +375,6 @@ impl<'a> Ground<'a> {
             let state = |host: &String| frame.states.get(host).copied();
             Some(Seen {
                 at: millis(event.t_ns),
-                arrived: frame.delivered_ns.is_some(),
                 bytes: frame.bytes.clone(),
                 states: [state(one), state(other)],
                 segment,
@@ -387,32 +383,66 @@ impl<'a> Ground<'a> {
         Ok(segments.collect())
     }
 
-    /// An echo request from the laptop; has the answer come?
+    /// An echo request; has the answer come within this time?
     pub(super) fn ping(
         &self,
         from: &str,
         to: IpAddr,
         length: usize,
+        limit: Duration,
     ) -> Result<bool, Halt> {
-        let socket = self.at(from, "socket SOCK_RAW", || {
+        let mut socket = self.at(from, "socket SOCK_RAW", || {
             Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4))
         })?;
-        socket.set_read_timeout(Some(SOON)).call("setsockopt")?;
+        socket.set_read_timeout(Some(limit)).call("setsockopt")?;
         let echo = bytes::echo(length);
         let to = SocketAddr::new(to, 0).into();
         socket.send_to(&echo, &to).call("sendto")?;
-        let mut socket = socket;
         let mut answer = vec![0; 1 << 16];
         while let Ok(got) = socket.read(&mut answer) {
             let message = &answer[bytes::header_length(&answer)..got];
             if message[0] == 0 && message[4..] == echo[4..] {
                 return Ok(true);
             }
-            if message[0] != 8 && message[0] != 0 {
-                return Ok(false);
-            }
         }
         Ok(false)
+    }
+
+    /// The addresses of two hosts.
+    pub(super) fn ends(
+        &self,
+        from: &str,
+        to: &str,
+    ) -> Result<(Ipv4Addr, Ipv4Addr), Halt> {
+        Ok((bytes::v4(self.ip(from)?), bytes::v4(self.ip(to)?)))
+    }
+
+    /// The ICMP messages of a host so far, without their IP headers.
+    pub(super) fn icmp_from(&self, host: &str) -> Result<Vec<Vec<u8>>, Halt> {
+        let frames = self.frames(&format!("icmp from {host}"))?;
+        let messages =
+            frames.iter().map(|frame| bytes::carried(&frame.2).to_vec());
+        Ok(messages.collect())
+    }
+
+    /// Moves the laptop's default route to Kongming20, which has the router as
+    /// its own.
+    pub(super) fn by_way_of_kongming(&self) -> Result<(), Halt> {
+        // A redirect to a neighbour that is not known has no effect.
+        self.ping(LAPTOP, self.ip(ROUTER)?, 8, SOON)?;
+        let gateway = bytes::v4(self.ip(KONGMING)?);
+        self.at(LAPTOP, "RTM_NEWROUTE", || {
+            tables::delete_route(tables::DEFAULT)?;
+            tables::add_route(tables::DEFAULT, Some(gateway))
+        })
+    }
+
+    /// Whom the laptop would give a packet for this address.
+    pub(super) fn next_hop(&self, to: Ipv4Addr) -> Result<String, Halt> {
+        let gateway =
+            self.at(LAPTOP, "RTM_GETROUTE", || tables::gateway_to(to))?;
+        let trace = self.stage.net.blank_trace();
+        Ok(gateway.map_or("nobody".into(), |ip| trace.name_of(ip.into())))
     }
 }
 
@@ -448,6 +478,17 @@ impl Pair {
         use std::io::Write;
         (&self.server).write_all(text).call("write")
     }
+}
+
+/// As it stands in a sentence.
+pub(super) fn yes(so: bool) -> &'static str {
+    if so { "yes" } else { "no" }
+}
+
+/// Separated by commas, as it stands in a sentence.
+pub(super) fn list<T: ToString>(all: &[T]) -> String {
+    let all: Vec<String> = all.iter().map(T::to_string).collect();
+    if all.is_empty() { "none".to_string() } else { all.join(", ") }
 }
 
 /// Seconds with two digits, separated by commas.

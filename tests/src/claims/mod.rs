@@ -15,7 +15,10 @@
 //! - [`test`]: a claim in, a finding out
 
 mod bytes;
+mod ch01;
+mod ch02;
 mod ch03;
+mod ch04;
 mod ground;
 mod tables;
 pub mod test;
@@ -187,7 +190,7 @@ impl Probe {
     }
 
     /// The same with the kernel told to behave as in 2013.
-    const fn as_then(mut self) -> Probe {
+    const fn with_book_profile(mut self) -> Probe {
         self.profile = Profile::Book;
         self
     }
@@ -236,7 +239,9 @@ impl Seen {
 
 /// Every probe, in the order of the claims.
 pub fn probes() -> impl Iterator<Item = &'static Probe> {
-    [ch03::PROBES].into_iter().flatten()
+    [ch01::PROBES, ch02::PROBES, ch03::PROBES, ch04::PROBES]
+        .into_iter()
+        .flatten()
 }
 
 /// The name of a probe's usual take.

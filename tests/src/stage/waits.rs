@@ -3,7 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use testbed::{ProcessInfo, TcpSocket};
+use testbed::trace::{Event, Frame};
+use testbed::{Matcher, ProcessInfo, TcpSocket};
 
 use super::{FAREWELL, Halt, Role, Stage};
 use crate::verdict::{HAS_GONE, Restless};
@@ -57,6 +58,16 @@ impl Stage {
         seen.ok_or_else(|| {
             Halt::Missed(format!("waited for {count} frame(s): {what}"))
         })
+    }
+
+    /// How many matching frames have been on the wire.
+    pub fn count(&self, what: &str) -> Result<usize, Halt> {
+        let matcher: Matcher = what.parse()?;
+        let trace = self.net.trace()?;
+        let hit = |(event, frame): &(&Event, &Frame)| {
+            matcher.matches(&event.host, &frame.packet())
+        };
+        Ok(trace.frames().filter(hit).count())
     }
 
     /// Have so many matching frames been on the wire, or will they be soon? As

@@ -73,6 +73,23 @@ impl Carrier {
         }
     }
 
+    /// Lets go of the oldest frame that a rule holds, or loses it; is there one?
+    pub(super) fn release_next(&mut self, rule: usize, arrives: bool) -> bool {
+        let Some(at) = self.held.iter().position(|held| held.rule == rule)
+        else {
+            return false;
+        };
+        let held = self.held.remove(at);
+        if arrives {
+            self.deliver_late(held.frame);
+        } else if let (Some(recorder), Some(event)) =
+            (&self.recorder, held.frame.event)
+        {
+            recorder.amend(event, |frame| frame.wire.push("then lost".into()));
+        }
+        true
+    }
+
     /// Lets go of all that rules have kept, oldest first.
     pub(super) fn release_all(&mut self) {
         let free = std::mem::take(&mut self.held);

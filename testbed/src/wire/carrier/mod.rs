@@ -156,6 +156,9 @@ impl Carrier {
                     self.release(id);
                     let _ = reply.send(());
                 }
+                Order::ReleaseNext(id, arrives, reply) => {
+                    let _ = reply.send(self.release_next(id, arrives));
+                }
                 Order::Disarm(id, reply) => {
                     self.disarm(id);
                     let _ = reply.send(());

@@ -78,8 +78,7 @@ fn send(buffer: usize, count: usize, to: SocketAddr) -> anyhow::Result<()> {
             Ok(count) => rest = &rest[count..],
             Err(err) if err.kind() == ErrorKind::WouldBlock => {
                 eprintln!("no room after {}", stream.len() - rest.len());
-                let mut fds =
-                    [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
+                let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLOUT)];
                 ppoll(&mut fds, None, None).context("ppoll")?;
             }
             Err(err) => return Err(err).context("send"),

@@ -155,7 +155,7 @@ pub(super) fn linger(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
             Err(_) => outcome(&end),
         }
     );
-    Ok(Seen::so(resets == 1 && came.is_empty() && end.is_err(), evidence))
+    Ok(Seen::so(resets > 0 && came.is_empty() && end.is_err(), evidence))
 }
 
 /// 3.5-3
@@ -169,6 +169,7 @@ pub(super) fn half_open(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
             let none = Some(Duration::ZERO);
             SockRef::from(&server).set_linger(none).call("setsockopt")?;
             drop((server, listener));
+            ground.wait("rst from Kongming20", 1)?;
             None
         }
     };

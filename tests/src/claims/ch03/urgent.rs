@@ -6,7 +6,7 @@ use socket2::SockRef;
 
 use crate::claims::Seen;
 use crate::claims::ground::{Call, Ground, Pair};
-use crate::stage::{Halt, KONGMING};
+use crate::stage::Halt;
 
 /// 3.8-1
 pub(super) fn last_byte(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
@@ -54,9 +54,9 @@ pub(super) fn overwritten(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let mut after_two = |first: &[u8]| {
         let pair = ground.pair()?;
         urgent(&pair, first)?;
-        ground.queued(KONGMING, first.len() as u32)?;
+        ground.round_trip()?;
         urgent(&pair, b"b")?;
-        ground.queued(KONGMING, first.len() as u32 + 1)?;
+        ground.round_trip()?;
         Ok::<_, Halt>((out_of_band(&pair), stream(&pair)?))
     };
     let (oob, in_stream) = after_two(b"xa")?;
@@ -78,7 +78,7 @@ pub(super) fn inline(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
         .set_out_of_band_inline(inline)
         .call("setsockopt")?;
     urgent(&pair, b"abc")?;
-    ground.queued(KONGMING, 3)?;
+    ground.round_trip()?;
     let stream = stream_twice(&pair)?;
     Ok(Seen::so(stream == "abc", format!("the stream is `{stream}`")))
 }

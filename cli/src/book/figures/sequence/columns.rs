@@ -26,7 +26,7 @@ struct Form {
 const WIDE: Form = Form {
     name: "wide",
     width: 730.0,
-    lines: (118.0, 640.0),
+    lines: (146.0, 640.0),
     wide: true,
     slope: 8.0,
     character: 6.7,
@@ -38,7 +38,7 @@ const NARROW: Form = Form {
     lines: (12.0, 332.0),
     wide: false,
     slope: 5.0,
-    character: 5.9,
+    character: 6.7,
 };
 
 /// Where times stand in the wide form: they end here.
@@ -216,7 +216,7 @@ impl<'a> Painter<'a> {
         to: usize,
     ) -> f64 {
         let length = item.text.chars().count();
-        let long = length > if self.form.wide { 44 } else { 46 };
+        let long = length > 42;
         let size = if long { " long" } else { "" };
         let class = format!("label {}{size}", arrow.look.class());
         let character = match long {

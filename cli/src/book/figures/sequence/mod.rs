@@ -24,7 +24,7 @@ pub fn draw(trace: &Trace, items: &[Item], id: &str, title: &str) -> String {
     let rows = rows(items);
     let about = about(items, &left, &right);
     let hosts = story::columns(trace, items);
-    if hosts.len() > 2 {
+    if hosts != [left.as_str(), right.as_str()] {
         return columns::draw(&hosts, items, &rows, id, title, &about);
     }
     let forms = [&WIDE, &NARROW].map(|form| {
