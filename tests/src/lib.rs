@@ -91,9 +91,6 @@ pub struct Mutant {
 /// The graders, in the order of the catalogue.
 pub static GRADERS: &[&Grader] = &[
     &ch01_suite::frames::GRADER,
-    &ch01_suite::dns::GRADER,
-    &ch02_ip::ipv4_header::GRADER,
-    &ch02_ip::ipv6::GRADER,
     &ch01_suite::arp::GRADER,
     &ch01_suite::dns::GRADER,
     &ch01_suite::encapsulate::GRADER,
@@ -101,6 +98,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch02_ip::fragments::GRADER,
     &ch02_ip::forward::GRADER,
     &ch02_ip::redirect::GRADER,
+    &ch02_ip::ipv6::GRADER,
     &ch02_ip::ping::GRADER,
     &ch03_tcp::tcp_header::GRADER,
     &ch03_tcp::handshake::GRADER,
