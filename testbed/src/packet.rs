@@ -406,8 +406,10 @@ mod tests {
         // In IPv6 a header for every hop, then one for the destination.
         PacketBuilder::ethernet2([2; 6], [4; 6])
             .ipv6([1; 16], [2; 16], 64)
-            .write(&mut frames[3], IpNumber(0), &[60, 0, 1, 4, 0, 0, 0, 0])
+            .write(&mut frames[3], IpNumber(59), &[60, 0, 1, 4, 0, 0, 0, 0])
             .unwrap();
+        frames[3][20] = 0;
+        frames[3][18..20].copy_from_slice(&20u16.to_be_bytes());
         frames[3].extend([58, 0, 1, 4, 0, 0, 0, 0, 135, 0, 0, 0]);
         let mut arp = [[2; 6], [4; 6]].concat();
         arp.extend([8, 6, 0, 1, 8, 0, 6, 4, 0, 1]);

@@ -497,12 +497,9 @@ pub fn columns(trace: &Trace, items: &[Item]) -> Vec<String> {
     let (left, right) = pair(trace);
     let mut ends: BTreeSet<&str> = BTreeSet::new();
     for item in items {
-        match &item.kind {
-            Kind::Frame(arrow) => {
-                ends.insert(&item.host);
-                ends.extend(arrow.to.as_deref());
-            }
-            _ => {}
+        if let Kind::Frame(arrow) = &item.kind {
+            ends.insert(&item.host);
+            ends.extend(arrow.to.as_deref());
         }
     }
     if ends.iter().all(|host| *host == left || *host == right) {

@@ -148,8 +148,11 @@ fn fate(
             Err(err) => Err(missed(err)),
         }
     })?;
-    let nothing = || ("gone".to_string(), "nothing received".to_string());
-    let (fate, shown) = found.unwrap_or_else(nothing);
+    let Some((fate, shown)) = found else {
+        stage.step(KONGMING, "nothing received, and nothing counted")?;
+        let what = "waited for Kongming20 to hear anything of a datagram";
+        return Err(Halt::Missed(what.into()));
+    };
     stage.step(KONGMING, shown)?;
     Ok(fate)
 }

@@ -118,7 +118,10 @@ pub(super) fn of_an_echo(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 /// 2.3-2
 pub(super) fn again(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     if !ground.broken {
-        ground.at(ROUTER, "RTM_NEWLINK", || tables::set_mtu("eth1", 1300))?;
+        for (host, interface) in [(ROUTER, "eth1"), (WWW, "eth0")] {
+            ground
+                .at(host, "RTM_NEWLINK", || tables::set_mtu(interface, 1300))?;
+        }
     }
     let www = ground.ip(WWW)?;
     let answered = ground.ping(LAPTOP, www, 1473, SOON)?;

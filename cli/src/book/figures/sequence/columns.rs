@@ -301,7 +301,7 @@ impl<'a> Painter<'a> {
             _ => ("step", "▸ "),
         };
         let at = self.column(&item.host);
-        let named = self.hosts.iter().any(|host| *host == item.host);
+        let named = self.hosts.contains(&item.host);
         let text = match named {
             true => format!("{mark}{}", item.text),
             false => format!("{mark}{}: {}", item.host, item.text),
