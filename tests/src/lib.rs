@@ -97,6 +97,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::reset::GRADER,
     &ch03_tcp::nagle::GRADER,
     &ch03_tcp::rto::GRADER,
+    &ch03_tcp::congestion::GRADER,
     &ch04_http::http_get::GRADER,
     &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,

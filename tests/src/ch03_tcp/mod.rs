@@ -1,5 +1,6 @@
 //! Chapter 3: TCP.
 
+pub mod congestion;
 mod counters;
 pub mod half_close;
 pub mod handshake;
