@@ -113,6 +113,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch03_tcp::nagle::GRADER,
     &ch03_tcp::window::GRADER,
     &ch03_tcp::rto::GRADER,
+    &ch03_tcp::congestion::GRADER,
     &ch04_http::resolve::GRADER,
     &ch04_http::http_get::GRADER,
     &ch04_http::forward_proxy::GRADER,
