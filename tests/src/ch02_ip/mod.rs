@@ -5,6 +5,6 @@ pub mod fragments;
 pub mod ipv4_header;
 pub mod ipv6;
 mod packets;
-pub mod routes;
 pub mod ping;
 pub mod redirect;
+pub mod routes;

@@ -1,7 +1,7 @@
 //! Chapter 3: TCP.
 
-pub mod connect_timeout;
 pub mod congestion;
+pub mod connect_timeout;
 mod counters;
 pub mod half_close;
 pub mod half_open;
