@@ -1,4 +1,4 @@
-//! Counts duplicates, whatever comes between them.
+//! The mistake: counts duplicates, whatever comes between them.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,4 +1,4 @@
-//! Counts acknowledgements, however much each of them is for.
+//! The mistake: counts acknowledgements, however much each of them is for.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,4 +1,4 @@
-//! Each timeout halves once more.
+//! The mistake: each timeout halves once more.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,4 +1,4 @@
-//! Takes half of the window, and not of what is out.
+//! The mistake: takes half of the window, and not of what is out.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,4 +1,4 @@
-//! What was added while the loss was repaired stays in the window.
+//! The mistake: what was added while the loss was repaired stays in the window.
 
 use std::fmt;
 use std::io::{self, BufRead};

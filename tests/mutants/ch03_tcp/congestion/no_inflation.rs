@@ -1,4 +1,4 @@
-//! The window is halved, and stays so until the loss is repaired.
+//! The mistake: the window is halved, and stays so until the loss is repaired.
 
 use std::fmt;
 use std::io::{self, BufRead};

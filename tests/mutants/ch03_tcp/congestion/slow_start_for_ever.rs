@@ -1,4 +1,4 @@
-//! Grows by a segment with every acknowledgement.
+//! The mistake: grows by a segment with every acknowledgement.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,4 +1,4 @@
-//! A third duplicate is a loss, and after a loss all begins anew.
+//! The mistake: a third duplicate is a loss, and after a loss all begins anew.
 
 use std::fmt;
 use std::io::{self, BufRead};

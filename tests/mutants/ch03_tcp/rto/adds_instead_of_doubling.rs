@@ -1,4 +1,4 @@
-//! Each timeout adds as much as the averages would give.
+//! The mistake: each timeout adds as much as the averages would give.
 
 use std::io::{self, BufRead};
 

@@ -1,4 +1,5 @@
-//! Moves the average first, and measures then how far the sample strays from it.
+//! The mistake: moves the average first, and measures then how far the sample
+//! strays from it.
 
 use std::io::{self, BufRead};
 

@@ -1,5 +1,5 @@
-//! An acknowledgement is good news: the timeout is what it was before it was
-//! doubled.
+//! The mistake: an acknowledgement is good news: the timeout is what it was
+//! before it was doubled.
 
 use std::io::{self, BufRead};
 

@@ -1,4 +1,4 @@
-//! When all times are the same, the timeout is that time.
+//! The mistake: when all times are the same, the timeout is that time.
 
 use std::io::{self, BufRead};
 

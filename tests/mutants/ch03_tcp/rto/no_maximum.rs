@@ -1,4 +1,4 @@
-//! Doubles for as long as nobody answers.
+//! The mistake: doubles for as long as nobody answers.
 
 use std::io::{self, BufRead};
 

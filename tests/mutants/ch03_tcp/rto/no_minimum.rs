@@ -1,4 +1,4 @@
-//! No timeout is too short.
+//! The mistake: no timeout is too short.
 
 use std::io::{self, BufRead};
 

@@ -1,4 +1,4 @@
-//! Answers when it has read everything. Every answer is right.
+//! The mistake: answers when it has read everything. Every answer is right.
 
 use std::io::{self, BufRead};
 

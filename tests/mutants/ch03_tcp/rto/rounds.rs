@@ -1,4 +1,4 @@
-//! Reckons in floating point, and rounds to the nearest.
+//! The mistake: reckons in floating point, and rounds to the nearest.
 
 use std::io::{self, BufRead};
 

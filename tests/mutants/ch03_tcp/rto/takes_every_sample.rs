@@ -1,4 +1,5 @@
-//! Takes the time to the acknowledgement, whichever of the segments it was for.
+//! The mistake: takes the time to the acknowledgement, whichever of the
+//! segments it was for.
 
 use std::io::{self, BufRead};
 

@@ -1,4 +1,5 @@
-//! Begins with averages of 0: the first sample is one like any other.
+//! The mistake: begins with averages of 0: the first sample is one like any
+//! other.
 
 use std::io::{self, BufRead};
 

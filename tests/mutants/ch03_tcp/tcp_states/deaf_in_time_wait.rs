@@ -1,4 +1,5 @@
-//! TIME-WAIT waits: it has seen the FIN, and does not answer another.
+//! The mistake: TIME-WAIT waits: it has seen the FIN, and does not answer
+//! another.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,4 +1,5 @@
-//! Looks at the FIN before it looks at what the segment acknowledges.
+//! The mistake: looks at the FIN before it looks at what the segment
+//! acknowledges.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,4 +1,4 @@
-//! Each line goes on from the state that the line before has left.
+//! The mistake: each line goes on from the state that the line before has left.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,5 +1,5 @@
-//! The peer's FIN ends it all: FIN-WAIT-1 goes to TIME-WAIT, and CLOSING is
-//! never reached.
+//! The mistake: the peer's FIN ends it all: FIN-WAIT-1 goes to TIME-WAIT, and
+//! CLOSING is never reached.
 
 use std::fmt;
 use std::io::{self, BufRead};

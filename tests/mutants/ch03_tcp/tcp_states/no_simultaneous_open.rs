@@ -1,4 +1,5 @@
-//! Whoever has sent a SYN waits for a SYN ACK; a bare SYN is ignored.
+//! The mistake: whoever has sent a SYN waits for a SYN ACK; a bare SYN is
+//! ignored.
 
 use std::fmt;
 use std::io::{self, BufRead};

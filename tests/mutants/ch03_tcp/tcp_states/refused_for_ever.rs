@@ -1,4 +1,5 @@
-//! A RST closes a connection, also one that had just come from LISTEN.
+//! The mistake: a RST closes a connection, also one that had just come from
+//! LISTEN.
 
 use std::fmt;
 use std::io::{self, BufRead};

@@ -1,4 +1,4 @@
-//! Where there is no connection nobody answers.
+//! The mistake: where there is no connection nobody answers.
 
 use std::fmt;
 use std::io::{self, BufRead};
