@@ -13,7 +13,7 @@ use std::io::{self, BufRead};
 
 use anyhow::Context;
 
-/// The states, by the names that ss(8) gives them.
+/// The states of RFC 9293, section 3.3.2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Closed,
@@ -30,6 +30,21 @@ enum State {
 }
 
 use State::*;
+
+/// Each state by the name that ss(8) gives it.
+const NAMES: [(State, &str); 11] = [
+    (Closed, "CLOSED"),
+    (Listen, "LISTEN"),
+    (SynSent, "SYN-SENT"),
+    (SynRecv, "SYN-RECV"),
+    (Established, "ESTABLISHED"),
+    (FinWait1, "FIN-WAIT-1"),
+    (FinWait2, "FIN-WAIT-2"),
+    (CloseWait, "CLOSE-WAIT"),
+    (Closing, "CLOSING"),
+    (LastAck, "LAST-ACK"),
+    (TimeWait, "TIME-WAIT"),
+];
 
 /// One end of a connection.
 struct End {
@@ -117,18 +132,7 @@ impl Segment {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Closed => "CLOSED",
-            Listen => "LISTEN",
-            SynSent => "SYN-SENT",
-            SynRecv => "SYN-RECV",
-            Established => "ESTABLISHED",
-            FinWait1 => "FIN-WAIT-1",
-            FinWait2 => "FIN-WAIT-2",
-            CloseWait => "CLOSE-WAIT",
-            Closing => "CLOSING",
-            LastAck => "LAST-ACK",
-            TimeWait => "TIME-WAIT",
-        })
+        let name = NAMES.iter().find(|(state, _)| state == self);
+        f.write_str(name.map_or("?", |(_, name)| name))
     }
 }

@@ -106,10 +106,7 @@ impl Line {
         stage.net.wire().disarm(armed)?;
         let (sent, acked) = self.last_round(stage, "data", "ack")?;
         self.events.push((acked, Event::Sample(micros(sent, acked))));
-        self.compare(
-            stage,
-            &format!("{}", Event::Sample(micros(sent, acked)).text()),
-        )
+        self.compare(stage, &Event::Sample(micros(sent, acked)).text())
     }
 
     fn delay(&self, stage: &Stage, delay: u64) -> Result<Armed, Halt> {
