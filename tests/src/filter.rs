@@ -70,7 +70,7 @@ pub fn ask(
 /// Is there an answer before the next question is asked?
 fn answered(stage: &mut Stage, role: Role, count: usize) -> Result<bool, Halt> {
     let slept = stage.idle(role)?;
-    Ok(stage.lines_soon(role, count) || !slept)
+    Ok(stage.lines_or_quiet(role, count)? || !slept)
 }
 
 /// Judges the answers. `why` may know a mistake by the wrong answer; else the

@@ -135,7 +135,7 @@ fn octets(draw: &mut Draw, at: usize) -> [u8; 16] {
     let mut groups: [u16; 8] = std::array::from_fn(|_| draw.word() as u16);
     let (zeros, small) = (draw.word() as u8, draw.word() as u8);
     for (place, group) in groups.iter_mut().enumerate() {
-        if at % 4 != 0 && zeros >> place & 1 == 1 {
+        if !at.is_multiple_of(4) && zeros >> place & 1 == 1 {
             *group = 0;
         } else if small >> place & 1 == 1 {
             *group &= 0xff;
@@ -166,7 +166,12 @@ fn about_address(octets: [u8; 16]) -> &'static str {
         () if address.to_ipv4_mapped().is_some() => "mapped-address",
         () if longest == 1 => "single-zero",
         () if longest > 1 && count > 1 => "first-run",
-        () if longest > 1 && runs[0] > 1 && runs[0] < longest => "longest-run",
+        // The first that could be shortened is not the one that must be.
+        () if runs.iter().find(|length| **length > 1) < Some(&longest)
+            && longest > 1 =>
+        {
+            "longest-run"
+        }
         () => "address",
     }
 }

@@ -49,6 +49,27 @@ impl Stage {
         self.programs[role.0].wait_lines(count, limit)
     }
 
+    /// Waits until a program has printed so many lines in all; `false`: it has
+    /// ended, or sleeps, and for a while nothing at all has happened. That it
+    /// sleeps does not suffice: what was typed for it may be on its way, and so
+    /// may be what it has printed.
+    pub fn lines_or_quiet(
+        &mut self,
+        role: Role,
+        count: usize,
+    ) -> Result<bool, Halt> {
+        if self.story {
+            return Ok(self.lines_soon(role, count));
+        }
+        let seen = self.until_quiet_for(QUIET, |stage, glance| {
+            let program = &stage.programs[role.0];
+            let seen = program.wait_lines(count, glance);
+            let over = seen || program.has_closed_its_output();
+            Ok(over.then_some(seen))
+        })?;
+        Ok(seen == Some(true))
+    }
+
     /// Waits until so many matching frames have been on the wire.
     pub fn frames(&mut self, what: &str, count: usize) -> Result<(), Halt> {
         let seen = self.patiently(|stage, glance| {
