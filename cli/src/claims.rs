@@ -39,7 +39,7 @@ pub struct Claims {
     #[arg(long)]
     json: bool,
     /// Wait for the kernel's longest timers, which are otherwise shortened or
-    /// read: a minute or so
+    /// read: a minute or two
     #[arg(long)]
     slow: bool,
     /// Have each probe of a claim that holds fail as well: by a setting, a rule
