@@ -97,7 +97,8 @@ fn check(answer: c_int) -> io::Result<c_int> {
 
 fn socket() -> io::Result<OwnedFd> {
     // SAFETY: passes no pointers.
-    let fd = check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) })?;
+    let fd =
+        check(unsafe { libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0) })?;
     // SAFETY: a descriptor that was opened just now, and is nobody else's.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
@@ -146,8 +147,9 @@ fn accept(socket: &OwnedFd) -> io::Result<(OwnedFd, SocketAddrV4)> {
     let mut length = LENGTH;
     let to: *mut sockaddr = (&raw mut from).cast();
     // SAFETY: both pointers are valid, and `length` is the room behind the first.
-    let fd =
-        check(unsafe { libc::accept(socket.as_raw_fd(), to, &raw mut length) })?;
+    let fd = check(unsafe {
+        libc::accept(socket.as_raw_fd(), to, &raw mut length)
+    })?;
     let ip = Ipv4Addr::from(u32::from_be(from.sin_addr.s_addr));
     let peer = SocketAddrV4::new(ip, u16::from_be(from.sin_port));
     // SAFETY: a descriptor that was opened just now, and is nobody else's.

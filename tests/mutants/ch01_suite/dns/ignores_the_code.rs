@@ -219,7 +219,10 @@ fn random_number() -> io::Result<u16> {
 
 /// Two hexadecimal digits a byte.
 fn bytes(hex: &str) -> anyhow::Result<Vec<u8>> {
-    ensure!(hex.is_ascii() && hex.len().is_multiple_of(2), "not hexadecimal: {hex}");
+    ensure!(
+        hex.is_ascii() && hex.len().is_multiple_of(2),
+        "not hexadecimal: {hex}"
+    );
     let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16);
     let bytes = (0..hex.len()).step_by(2).map(byte);
     bytes.collect::<Result<_, _>>().context("not hexadecimal")
