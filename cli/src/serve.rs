@@ -271,7 +271,7 @@ async fn answer(
         return respond(status, "text/plain", "there is no such page\n");
     };
     if !file.kind.starts_with("text/html") {
-        return respond(status, file.kind, file.bytes.clone());
+        return respond(status, file.kind, file.bytes);
     }
     let number = server.builds.as_ref().map(|builds| *builds.borrow());
     let page = file.page(server.guard.token(), number);

@@ -56,6 +56,13 @@ pub(crate) fn configure(name: &str, mac: [u8; 6], queue: u32) -> Result<()> {
     set_up(name, true)
 }
 
+/// The longest packet that an interface sends in one frame.
+pub(crate) fn set_mtu(name: &str, mtu: u32) -> Result<()> {
+    let mut link = link(name)?;
+    link.attributes.push(LinkAttribute::Mtu(mtu));
+    set_link(link, format!("RTM_NEWLINK {name} mtu {mtu}"))
+}
+
 /// A veth pair: `near` in this namespace, `far` in the one behind `netns`.
 pub(crate) fn create_veth(
     near: &str,

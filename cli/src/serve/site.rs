@@ -1,7 +1,10 @@
-//! A built book in memory: its files by the paths that browsers ask for.
+//! A built book: its files by the paths that browsers ask for. They are in one
+//! file without a name, so that they need no memory and nothing stays of them.
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -32,7 +35,17 @@ const PAGE: &[(&str, &str)] = &[
 
 /// Every file of the book.
 pub struct Site {
-    files: HashMap<String, File>,
+    files: HashMap<String, Place>,
+    /// All of the built ones, one behind the other.
+    store: fs::File,
+}
+
+/// Where a file is.
+enum Place {
+    /// In the store: the first byte, and how many.
+    Built { at: u64, length: usize, lab: Option<String> },
+    /// In this program.
+    Known(&'static str),
 }
 
 /// A file as it is sent.
@@ -67,28 +80,43 @@ impl Site {
         let labs: HashMap<String, String> =
             labs.iter().map(|lab| (address(lab), lab.id.clone())).collect();
         let mut files = HashMap::new();
+        let mut store = tempfile::tempfile().context("open O_TMPFILE")?;
+        let mut at = 0;
         for path in book::below(folder.path())? {
             let name = path.strip_prefix(folder.path()).unwrap_or(&path);
             let bytes = fs::read(&path)
                 .with_context(|| format!("{}", path.display()))?;
+            store.write_all(&bytes).context("write")?;
             let name = format!("/{}", name.display());
-            let lab = labs.get(&name).cloned();
-            let file = File { kind: kind(&path), bytes: bytes.into(), lab };
-            files.insert(name, file);
+            let (length, lab) = (bytes.len(), labs.get(&name).cloned());
+            files.insert(name, Place::Built { at, length, lab });
+            at += length as u64;
         }
         for (name, text) in PAGE {
-            let bytes = Bytes::from_static(text.as_bytes());
-            let file = File { kind: kind(Path::new(name)), bytes, lab: None };
-            files.insert(name.to_string(), file);
+            files.insert(name.to_string(), Place::Known(text));
         }
-        Ok(Site { files })
+        Ok(Site { files, store })
     }
 
     /// The file of a path; of a folder's the index.
-    pub fn find(&self, path: &str) -> Option<&File> {
-        match path.ends_with('/') {
-            true => self.files.get(&format!("{path}index.html")),
-            false => self.files.get(path),
+    pub fn find(&self, path: &str) -> Option<File> {
+        let name = match path.ends_with('/') {
+            true => format!("{path}index.html"),
+            false => path.to_string(),
+        };
+        let kind = kind(Path::new(&name));
+        match self.files.get(&name)? {
+            Place::Known(text) => Some(File {
+                kind,
+                bytes: Bytes::from_static(text.as_bytes()),
+                lab: None,
+            }),
+            Place::Built { at, length, lab } => {
+                let mut bytes = vec![0; *length];
+                // It was written by us, and nobody else can open it.
+                self.store.read_exact_at(&mut bytes, *at).ok()?;
+                Some(File { kind, bytes: bytes.into(), lab: lab.clone() })
+            }
         }
     }
 }

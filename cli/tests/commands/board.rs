@@ -17,7 +17,7 @@ fn without_a_terminal_the_board_is_printed_and_that_is_all() {
 fn a_list_has_the_documented_fields() {
     let list = lab(&["list", "--json"]).exits(0).json();
     let labs = list["labs"].as_array().unwrap();
-    assert_eq!(labs[0]["id"], "handshake", "the order is the curriculum's");
+    assert_eq!(labs[0]["id"], "frames", "the order is the curriculum's");
     for lab in labs {
         let fields: Vec<&String> = lab.as_object().unwrap().keys().collect();
         let documented =

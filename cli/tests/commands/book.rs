@@ -137,9 +137,9 @@ fn a_recorded_fact_that_is_changed_fails_where_it_is_stated() {
 #[test]
 fn a_run_that_went_otherwise_makes_its_prediction_false() {
     let text = format!("# One\n\n{PREDICTION}");
-    let book = OnePage::new(&text).keep(&["plain", "at-once"]);
-    // A whole recording, of a run that had six segments.
-    fs::rename(book.recording("at-once"), book.recording("plain")).unwrap();
+    let book = OnePage::new(&text).keep(&["plain", "two-syns"]);
+    // A whole recording, of a run in which two segments were sent again.
+    fs::rename(book.recording("two-syns"), book.recording("plain")).unwrap();
     book.build().exits(2).says(&[
         "handshake.md:3: the prediction is false: none of its options is so",
     ]);

@@ -368,6 +368,13 @@ impl Host {
         self.run(move || routes::ask(&destinations))?
     }
 
+    /// Sets the longest packet, in bytes, that an interface sends in one frame:
+    /// Ethernet's is 1500.
+    pub fn set_mtu(&self, interface: &str, mtu: u32) -> Result<()> {
+        let name = interface.to_string();
+        self.run(move || netlink::set_mtu(&name, mtu))?
+    }
+
     /// Puts a frame on the wire as it stands, from the destination station
     /// address on: one that no kernel would send. `interface` is `eth0` ...
     pub fn send_frame(&self, interface: &str, frame: &[u8]) -> Result<()> {

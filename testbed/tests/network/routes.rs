@@ -5,7 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use testbed::{Backend, Host, Network, Route};
 
 use crate::harness::{Done, Test, tests};
-use crate::traffic::SOON;
+use crate::traffic::{Lan, SOON};
 
 pub const TESTS: &[Test] = tests![
     a_host_has_the_routes_of_its_plan,
@@ -13,6 +13,7 @@ pub const TESTS: &[Test] = tests![
     the_longest_prefix_answers,
     a_redirect_is_in_the_answer_and_not_in_the_table,
     a_frame_is_sent_as_it_stands,
+    no_packet_is_longer_than_its_interface_takes,
 ];
 
 const WWW: &str = "203.0.113.80";
@@ -135,5 +136,19 @@ fn a_frame_is_sent_as_it_stands(backend: Backend) -> Done {
     let (_, seen) = trace.frames().next().unwrap();
     assert_eq!(seen.bytes, frame);
     assert!(seen.delivered_ns.is_some());
+    Ok(())
+}
+
+fn no_packet_is_longer_than_its_interface_takes(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    lan.laptop().set_mtu("eth0", 1300)?;
+    let (says, hears) = lan.datagrams();
+    says.send(&[0; 1400])?;
+    assert_eq!(hears.recv(&mut [0; 2000])?, 1400);
+    let trace = lan.net.trace()?;
+    let lengths = trace.frames().map(|(_, frame)| frame.length);
+    let lengths: Vec<usize> = lengths.filter(|length| *length > 100).collect();
+    // Data in steps of 8 bytes: 1280 and the rest of 1408 with UDP's header.
+    assert_eq!(lengths, [14 + 20 + 1280, 14 + 20 + 128]);
     Ok(())
 }

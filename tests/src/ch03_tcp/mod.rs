@@ -2,7 +2,6 @@
 
 pub mod congestion;
 pub mod connect_timeout;
-mod counters;
 pub mod half_close;
 pub mod half_open;
 pub mod handshake;

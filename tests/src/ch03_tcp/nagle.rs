@@ -11,7 +11,6 @@
 use testbed::trace::{Event, What};
 use testbed::{Profile, Segment};
 
-use super::counters::tcp_ext;
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
 use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
@@ -84,7 +83,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     stage.line(server, "accepted ")?;
 
     stage.in_one_go(|stage| type_keys(stage, client, &keys))?;
-    let before = tcp_ext(stage, server, "DelayedACKs");
+    let before = delayed_acks(stage)?;
     let mut texts = Vec::new();
     for number in 1..=REQUESTS {
         let text = stage.draw.letters(PIECE);
@@ -95,7 +94,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
         texts.push(text);
     }
     stage.fact("texts", &texts);
-    let after = tcp_ext(stage, server, "DelayedACKs");
+    let after = delayed_acks(stage)?;
     let delayed = after.zip(before).map(|(after, before)| after - before);
     stage.fact("delayed_acks", delayed);
 
@@ -103,6 +102,13 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     stage.close_stdin(client);
     stage.end(client)?;
     stage.end(server)
+}
+
+/// How many acknowledgements the server's kernel has sent late; `None`: it does
+/// not count them.
+fn delayed_acks(stage: &Stage) -> Result<Option<u64>, Halt> {
+    let counters = stage.net.host(KONGMING)?.counters()?;
+    Ok(counters.get("TcpExtDelayedACKs").copied())
 }
 
 /// Types keys, one write each, while no acknowledgement comes back.

@@ -6,7 +6,7 @@ mod udp;
 
 use super::bytes::{self, Datagram, ICMP, IP, word};
 use super::ground::{Call, Ground, SOON, list, yes};
-use super::{Probe, Seen, ch02, tables};
+use super::{Probe, Seen, ch02};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
 pub(super) const PROBES: &[Probe] = &[
@@ -85,7 +85,7 @@ fn icmp_types(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 /// 1.2-1
 fn ethernet(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     if ground.broken {
-        ground.at(LAPTOP, "RTM_NEWLINK", || tables::set_mtu("eth0", 1400))?;
+        ground.host(LAPTOP)?.set_mtu("eth0", 1400)?;
     }
     let mtu = ground.setting(LAPTOP, "net.ipv6.conf.eth0.mtu")?;
     let (client, server) = ground.udp_pair()?;

@@ -10,7 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use testbed::trace::{SegmentView, View};
 use testbed::{Host, Matcher, TcpSocket, TcpState};
 
-use super::{Break, bytes, tables};
+use super::{Break, bytes};
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
 use crate::sys;
 
@@ -143,21 +143,12 @@ impl<'a> Ground<'a> {
         Ok(self.host(host)?.sysctl(name)?)
     }
 
-    /// A number of a host's snmp(8) counters: `Tcp InCsumErrors`.
+    /// What a host's kernel has counted, by a name of nstat(8).
     pub(super) fn counter(&self, host: &str, name: &str) -> Result<u64, Halt> {
-        let (group, name) = name.split_once(' ').unwrap_or_default();
-        for table in ["snmp", "netstat"] {
-            let text = self.host(host)?.net_table(table)?;
-            let head = format!("{group}: ");
-            let mut lines = text.lines().filter_map(|l| l.strip_prefix(&head));
-            let names = lines.next().unwrap_or_default().split(' ');
-            let values = lines.next().unwrap_or_default().split(' ');
-            let found = names.zip(values).find(|(known, _)| *known == name);
-            if let Some((_, value)) = found {
-                return Ok(value.parse().unwrap_or_default());
-            }
-        }
-        Err(testbed::Error::new(format!("no counter {group} {name}")).into())
+        let counters = self.host(host)?.counters()?;
+        let counted = counters.get(name).copied();
+        let none = || testbed::Error::new(format!("no counter {name}"));
+        Ok(counted.ok_or_else(none)?)
     }
 
     /// An address of a host, with a port that the run draws.
@@ -431,18 +422,16 @@ impl<'a> Ground<'a> {
         // A redirect to a neighbour that is not known has no effect.
         self.ping(LAPTOP, self.ip(ROUTER)?, 8, SOON)?;
         let gateway = bytes::v4(self.ip(KONGMING)?);
-        self.at(LAPTOP, "RTM_NEWROUTE", || {
-            tables::delete_route(tables::DEFAULT)?;
-            tables::add_route(tables::DEFAULT, Some(gateway))
-        })
+        let route = format!("default via {gateway}");
+        Ok(self.host(LAPTOP)?.replace_route(&route)?)
     }
 
     /// Whom the laptop would give a packet for this address.
     pub(super) fn next_hop(&self, to: Ipv4Addr) -> Result<String, Halt> {
-        let gateway =
-            self.at(LAPTOP, "RTM_GETROUTE", || tables::gateway_to(to))?;
+        let found = self.host(LAPTOP)?.routes_to(&[to.into()])?;
+        let gateway = found.into_iter().flatten().find_map(|r| r.gateway);
         let trace = self.stage.net.blank_trace();
-        Ok(gateway.map_or("nobody".into(), |ip| trace.name_of(ip.into())))
+        Ok(gateway.map_or("nobody".into(), |ip| trace.name_of(ip)))
     }
 }
 

@@ -10,7 +10,6 @@
 //!
 //! - `ground`: what probes stand on: sockets, frames, settings
 //! - `bytes`: frames made by hand, and read by hand
-//! - `tables`: routes, neighbours and interfaces, by rtnetlink(7)
 //! - one module a chapter: the probes
 //! - [`test`]: a claim in, a finding out
 
@@ -20,7 +19,6 @@ mod ch02;
 mod ch03;
 mod ch04;
 mod ground;
-mod tables;
 pub mod test;
 
 use std::sync::OnceLock;

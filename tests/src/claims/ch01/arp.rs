@@ -5,7 +5,6 @@ use std::io::Read;
 use crate::claims::Seen;
 use crate::claims::bytes::{arp_request, word};
 use crate::claims::ground::{Call, Ground, Pair, ROUTER, list, yes};
-use crate::claims::tables;
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
 /// Where the message begins in a frame.
@@ -102,7 +101,8 @@ pub(super) fn broadcast(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 pub(super) fn cache(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let kongming = ground.ends(LAPTOP, KONGMING)?.1;
     let forget = |ground: &Ground<'_>| {
-        ground.at(LAPTOP, "RTM_DELNEIGH", || tables::delete_neighbour(kongming))
+        let laptop = ground.host(LAPTOP)?;
+        Ok::<_, Halt>(laptop.forget_neighbour("eth0", kongming.into())?)
     };
     let mut pairs: Vec<Pair> = Vec::new();
     let mut counts = Vec::new();

@@ -41,7 +41,7 @@ pub(super) fn tells_the_sender(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let told = client.recv(&mut [0]);
     ground.round_trip()?;
     let came = at_once(&server)?;
-    let errors = ground.counter(KONGMING, "Udp InCsumErrors")?;
+    let errors = ground.counter(KONGMING, "UdpInCsumErrors")?;
     let evidence = format!(
         "one datagram was damaged, one lost: {} came (InCsumErrors {errors}); \
          the sender's next call waits: {}",

@@ -9,7 +9,6 @@ use crate::claims::bytes::{
 use crate::claims::ground::{
     Call, Ground, MTU_DISCOVER, ROUTER, SOON, WWW, list, yes,
 };
-use crate::claims::tables;
 use crate::stage::{Halt, KONGMING, LAPTOP};
 use crate::sys;
 
@@ -18,7 +17,7 @@ const OFFSET: u16 = 0x1fff;
 
 /// 2.2-5
 pub(super) fn do_not(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
-    ground.at(ROUTER, "RTM_NEWLINK", || tables::set_mtu("eth1", 1400))?;
+    ground.host(ROUTER)?.set_mtu("eth1", 1400)?;
     let www = ground.ip(WWW)?;
     let socket = ground.udp(LAPTOP)?;
     if ground.broken {
@@ -44,7 +43,7 @@ pub(super) fn do_not(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 
 /// 2.2-6
 pub(super) fn units_of_eight(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
-    ground.at(LAPTOP, "RTM_NEWLINK", || tables::set_mtu("eth0", 1499))?;
+    ground.host(LAPTOP)?.set_mtu("eth0", 1499)?;
     let (client, server) = ground.udp_pair()?;
     client.send(&[b'.'; 4000]).call("send")?;
     server.recv(&mut [0; 5000]).call("recv")?;
@@ -119,8 +118,7 @@ pub(super) fn of_an_echo(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 pub(super) fn again(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     if !ground.broken {
         for (host, interface) in [(ROUTER, "eth1"), (WWW, "eth0")] {
-            ground
-                .at(host, "RTM_NEWLINK", || tables::set_mtu(interface, 1300))?;
+            ground.host(host)?.set_mtu(interface, 1300)?;
         }
     }
     let www = ground.ip(WWW)?;

@@ -76,7 +76,7 @@ pub(super) fn bad_checksum(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let said = ground.icmp_from(KONGMING)?;
     let replies = said.iter().filter(|m| m[0] == ECHO_REPLY).count();
     let problems = said.iter().filter(|m| m[0] == PARAMETER_PROBLEM).count();
-    let errors = ground.counter(KONGMING, "IpExt InCsumErrors")?;
+    let errors = ground.counter(KONGMING, "IpExtInCsumErrors")?;
     let evidence = format!(
         "of two echo requests, one with a wrong header checksum, {replies} was \
          answered; ICMP errors: {problems}; InCsumErrors {errors}"
@@ -267,8 +267,8 @@ pub(super) fn captured(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let frame = bytes::ethernet([0; 6], [0; 6], 0x0800, &ip);
     let lo = ground.packets_of(KONGMING, "lo")?;
     let count = |ground: &Ground<'_>| {
-        let ip = ground.counter(KONGMING, "IpExt InCsumErrors")?;
-        let tcp = ground.counter(KONGMING, "Tcp InCsumErrors")?;
+        let ip = ground.counter(KONGMING, "IpExtInCsumErrors")?;
+        let tcp = ground.counter(KONGMING, "TcpInCsumErrors")?;
         Ok::<_, Halt>((ip, tcp))
     };
     let before = count(ground)?;

@@ -6,23 +6,21 @@ use std::time::Duration;
 use crate::claims::Seen;
 use crate::claims::bytes::v4;
 use crate::claims::ground::{Ground, ROUTER, SOON, yes};
-use crate::claims::tables::{DEFAULT, Net, add_route, delete_route};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 
 /// How long one waits for what is not to come.
 const SHORT: Duration = Duration::from_millis(300);
-const LAN: Net = (Ipv4Addr::new(192, 168, 1, 0), 24);
+const LAN: &str = "192.168.1.0/24";
 /// RTF_UP, RTF_GATEWAY and RTF_HOST of <linux/route.h>, as `route` names them.
 const FLAGS: [(u32, char); 3] = [(1, 'U'), (2, 'G'), (4, 'H')];
 
 /// 2.4-1
 pub(super) fn longest_prefix(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
-    let (router, kongming) = (v4(ground.ip(ROUTER)?), v4(ground.ip(KONGMING)?));
+    let (router, kongming) = (ground.ip(ROUTER)?, ground.ip(KONGMING)?);
     let outside = |last| Ipv4Addr::new(203, 0, 113, last);
-    ground.at(LAPTOP, "RTM_NEWROUTE", || {
-        add_route((outside(0), 24), Some(router))?;
-        add_route((outside(64), 26), Some(kongming))
-    })?;
+    let laptop = ground.host(LAPTOP)?;
+    laptop.add_route(&format!("203.0.113.0/24 via {router}"))?;
+    laptop.add_route(&format!("203.0.113.64/26 via {kongming}"))?;
     let inner = ground.next_hop(outside(80))?;
     let outer = ground.next_hop(outside(10))?;
     let evidence = format!(
@@ -37,17 +35,14 @@ pub(super) fn longest_prefix(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 pub(super) fn flags(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let router = v4(ground.ip(ROUTER)?);
     let server = Ipv4Addr::new(203, 0, 113, 53);
-    let broken = ground.broken;
-    ground.at(LAPTOP, "RTM_NEWROUTE", || {
-        add_route((server, 32), Some(router))?;
-        if broken {
-            add_route((router, 32), None)?;
-            delete_route(LAN)?;
-            add_route(LAN, Some(router))?;
-        }
-        Ok(())
-    })?;
+    let laptop = ground.host(LAPTOP)?;
+    laptop.add_route(&format!("{server} via {router}"))?;
+    if ground.broken {
+        laptop.add_route(&format!("{router} dev eth0"))?;
+        laptop.replace_route(&format!("{LAN} via {router}"))?;
+    }
     let table = ground.host(LAPTOP)?.net_table("route")?;
+    let network = Ipv4Addr::new(192, 168, 1, 0);
     let row = |to: Ipv4Addr| {
         let to = format!("{:08X}", u32::from_ne_bytes(to.octets()));
         let rows = table.lines().map(|l| l.split('\t').collect::<Vec<_>>());
@@ -58,8 +53,8 @@ pub(super) fn flags(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
         let flags: String = flags.map(|(_, letter)| letter).collect();
         Some((flags, row.get(2)? != &"00000000"))
     };
-    let [default, lan, host] =
-        [DEFAULT.0, LAN.0, server].map(|to| row(to).unwrap_or_default());
+    let [default, lan, host] = [Ipv4Addr::UNSPECIFIED, network, server]
+        .map(|to| row(to).unwrap_or_default());
     let told = |(flags, gateway): &(String, bool)| match gateway {
         true => format!("{flags} with a gateway"),
         false => format!("{flags} without"),
@@ -79,12 +74,10 @@ pub(super) fn flags(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 /// 2.4-3
 pub(super) fn host_route_alone(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let kongming = v4(ground.ip(KONGMING)?);
-    ground.at(LAPTOP, "RTM_NEWROUTE", || {
-        add_route((kongming, 32), None)?;
-        delete_route(DEFAULT)?;
-        delete_route(LAN)?;
-        add_route(DEFAULT, Some(kongming))
-    })?;
+    let laptop = ground.host(LAPTOP)?;
+    laptop.add_route(&format!("{kongming} dev eth0"))?;
+    laptop.replace_route(&format!("default via {kongming}"))?;
+    laptop.delete_route(LAN)?;
     let itself = ground.ping(LAPTOP, kongming.into(), 8, SOON)?;
     let other = ground.ping(LAPTOP, ground.ip(ROUTER)?, 8, SHORT)?;
     let forwards = ground.setting(KONGMING, "net.ipv4.ip_forward")?;

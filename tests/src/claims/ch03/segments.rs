@@ -175,7 +175,7 @@ pub(super) fn checksum(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
         syn[18..20].copy_from_slice(&one);
     })?;
     let flipped = answered(ground, 2002, |syn| syn[15] ^= 1)?;
-    let errors = ground.counter(KONGMING, "Tcp InCsumErrors")?;
+    let errors = ground.counter(KONGMING, "TcpInCsumErrors")?;
     let evidence = format!(
         "the sum of RFC 1071 over a segment of the kernel's leaves {sum}; with \
          two words of 16 bits exchanged a segment passes ({}), with one bit \
