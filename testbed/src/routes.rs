@@ -69,7 +69,12 @@ pub(crate) enum Change {
 /// Adds, replaces or deletes a route of the main table.
 pub(crate) fn change(what: Change, route: &Route) -> Result<()> {
     let create = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
-    let message = route.message()?;
+    let mut message = route.message()?;
+    if matches!(what, Change::Delete) {
+        // Whoever has put it there, the kernel itself included.
+        message.header.scope = RouteScope::NoWhere;
+        message.header.protocol = RouteProtocol::Unspec;
+    }
     let (name, flags, message) = match what {
         Change::Add => (
             "RTM_NEWROUTE",

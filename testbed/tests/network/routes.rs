@@ -67,6 +67,7 @@ fn a_route_is_added_replaced_and_deleted(backend: Backend) -> Done {
     assert_eq!(gateway(laptop, WWW).unwrap(), "192.168.1.109");
     laptop.delete_route("default")?;
     assert_eq!(ask(laptop, WWW), None);
+    laptop.delete_route("192.168.1.0/24")?; // the kernel's own
     Ok(())
 }
 
