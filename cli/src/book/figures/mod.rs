@@ -9,7 +9,8 @@ pub mod sequence;
 mod svg;
 
 /// A figure with its caption and, folded away, the same as a table. The
-/// caption is Markdown: the empty lines around it are needed.
+/// caption is Markdown: the empty lines around it are needed. A table with many
+/// hosts is wider than the page and scrolls, so the keyboard must come to it.
 pub fn frame(
     id: &str,
     drawn: &str,
@@ -24,7 +25,8 @@ pub fn frame(
     format!(
         "<figure class=\"lab\" id=\"{id}\">\n{drawn}<figcaption>\n\n\
          {caption}\n\n<details>\n<summary>The same as a table</summary>\n\
-         <div class=\"table-wrapper\">\n{table}</div>\n</details>\n\
+         <div class=\"table-wrapper\" role=\"group\" tabindex=\"0\" \
+         aria-label=\"The same as a table\">\n{table}</div>\n</details>\n\
          </figcaption>\n</figure>\n"
     )
 }

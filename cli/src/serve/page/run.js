@@ -80,7 +80,9 @@ function logBox() {
 function figureBox() {
   const drawn = el('div');
   const stamp = el('p');
-  const table = el('div', { class: 'table-wrapper' });
+  const table = el('div', {
+    class: 'table-wrapper', role: 'group', tabindex: '0', 'aria-label': 'The same as a table',
+  });
   const same = el('details', {}, el('summary', {}, 'The same as a table'), table);
   const node = el('figure', { class: 'lab live-figure', hidden: true },
     drawn, el('figcaption', {}, stamp, same));
