@@ -80,8 +80,13 @@ pub fn lab(args: &[&str]) -> Said {
 
 /// Runs a command to its end.
 pub fn run(command: std::process::Command) -> Said {
+    run_within(LIMIT, command)
+}
+
+/// The same for what takes its time.
+pub fn run_within(limit: Duration, command: std::process::Command) -> Said {
     let mut command = Command::from_std(command);
-    command.timeout(LIMIT).output().unwrap().into()
+    command.timeout(limit).output().unwrap().into()
 }
 
 /// The command that `lab` runs, to be changed further.
