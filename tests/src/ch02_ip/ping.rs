@@ -97,14 +97,18 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
 
 /// In place of the reply that was lost: one for another program, and a request
 /// with the identifier and the number of ours.
-fn replace(stage: &Stage) -> Result<(), Halt> {
-    let trace = stage.net.trace()?;
-    let last = trace.events.iter().rev().find_map(|event| {
-        let What::Frame(frame) = &event.what else { return None };
-        let lost = event.host == KONGMING && frame.delivered_ns.is_none();
-        Echo::parse(&frame.bytes).filter(|_| lost)
-    });
-    let Some(lost) = last else { return Ok(()) };
+fn replace(stage: &mut Stage) -> Result<(), Halt> {
+    let found = stage.look_each_ms(|stage, _| {
+        let trace = stage.net.trace()?;
+        // One that is late has not been delivered either, for a while.
+        Ok(trace.events.iter().find_map(|event| {
+            let What::Frame(frame) = &event.what else { return None };
+            let lost = event.host == KONGMING && frame.delivered_ns.is_none();
+            let echo = Echo::parse(&frame.bytes).filter(|_| lost)?;
+            (u64::from(echo.number()) == REPLACED).then_some(echo)
+        }))
+    })?;
+    let Some(lost) = found else { return Ok(()) };
     let kongming = stage.net.host(KONGMING)?;
     for frame in [lost.for_another(), lost.as_request()] {
         kongming.send_frame("eth0", &frame)?;
