@@ -43,7 +43,10 @@ pub static GRADER: Grader = Grader {
 const TROUBLE: &str = "trouble";
 const PROGRAM: &str = "ping";
 /// Requests in the take `trouble`: there is something for each of them.
-const COUNT: u64 = 7;
+const COUNT: u64 = 9;
+/// `lab run` shows fewer: a verdict leaves a busy machine time for what is sent
+/// in place of the sixth reply.
+const SHOWN: u64 = 7;
 /// What the wire does to the replies.
 const RULES: [&str; 4] = [
     "drop #1 icmp from Kongming20",
@@ -69,7 +72,11 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     };
     let (count, interval) = (asked(0), asked(1));
     let trouble = stage.take == TROUBLE;
-    let drawn = if trouble { COUNT } else { stage.draw.count(3..=5) };
+    let drawn = match (trouble, stage.story) {
+        (true, true) => SHOWN,
+        (true, false) => COUNT,
+        (false, _) => stage.draw.count(3..=5),
+    };
     let late = stage.draw.count(210..=270);
     let count = count.unwrap_or(drawn).clamp(1, 50);
     let interval = interval.unwrap_or(INTERVAL_MS).clamp(10, 1000);
