@@ -278,10 +278,7 @@ fn judge_reads(performance: &Performance, judge: &mut Judge) {
         "reads-ahead",
         "the reader takes as much as it is told to",
         taken == small,
-        match taken > small {
-            true => format!("told to read {small} bytes, it took more"),
-            false => format!("told to read {small} bytes, it took {taken}"),
-        },
+        format!("told to read {small} bytes, it took another number of them"),
     );
 }
 
