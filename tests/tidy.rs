@@ -245,6 +245,17 @@ fn every_lab_that_a_claim_names_is_one_of_the_course() {
 
 /// Else the graders take them for edited by a learner.
 #[test]
+fn no_recording_says_where_the_course_lay() {
+    let recordings = files("book/recordings", "json");
+    let snapshots = files("tests", "snap");
+    for file in recordings.into_iter().chain(snapshots) {
+        let text = read(&file);
+        let line = text.lines().find(|line| line.contains("panicked at /"));
+        assert_eq!(line, None, "{}", file.display());
+    }
+}
+
+#[test]
 fn the_recorded_runs_are_as_they_were_written() {
     for snapshot in files("tests/snapshots", "snap") {
         let whole = hash::is_whole(&read(&snapshot));
