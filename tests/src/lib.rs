@@ -121,6 +121,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::byteorder::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
+    &ch05_sockets::close_shutdown::GRADER,
     &ch05_sockets::oob::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
