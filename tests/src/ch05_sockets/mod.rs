@@ -5,5 +5,6 @@ pub mod backlog;
 pub mod byteorder;
 pub mod close_shutdown;
 pub mod oob;
+pub mod sendmsg;
 
 pub mod peer;
