@@ -3,6 +3,8 @@
 pub mod accept;
 pub mod backlog;
 pub mod byteorder;
+pub mod close_shutdown;
 pub mod oob;
+pub mod sendmsg;
 
 pub mod peer;
