@@ -4,7 +4,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use testbed::{Exit, Launch, Network, Program, Testbed};
+use testbed::{Exit, Launch, Network, Program, TcpState, Testbed};
 
 use crate::servers::{KONGMING, LAPTOP};
 use crate::{program, ss};
@@ -47,6 +47,8 @@ pub enum Step {
     ClientEnds(i32),
     /// The server ends well.
     ServerEnds,
+    /// A socket of this host has this state.
+    Reaches(&'static str, TcpState),
     /// ss(8) lists on both hosts what the testbed and its trace have.
     Looks,
 }
@@ -89,6 +91,7 @@ pub fn play(server: &Server) -> Done {
             }
             Step::ClientEnds(status) => ends(&mut client, *status),
             Step::ServerEnds => ends(&mut program, 0),
+            Step::Reaches(host, state) => reaches(&net, host, *state),
             Step::Looks => look.at_all(&net),
         };
         done.map_err(|err| told(&net, &format!("{step:?}: {err}")))?;
@@ -141,6 +144,15 @@ pub fn ends(program: &mut Program, status: i32) -> Done {
         Some(other) => Err(format!("{name} ended otherwise: {other}").into()),
         None => Err(format!("{name} did not end").into()),
     }
+}
+
+/// Waits until a socket of a host has this state.
+fn reaches(net: &Testbed, host: &str, state: TcpState) -> Done {
+    let found = net.wait_sockets(host, SOON, |sockets| {
+        sockets.iter().any(|socket| socket.state == state)
+    })?;
+    let had = |sockets| format!("there is none, but {sockets:?}");
+    Ok(found.map(|_| ()).map_err(had)?)
 }
 
 /// What has been missed, and all that has happened.

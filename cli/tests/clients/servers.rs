@@ -1,5 +1,7 @@
 //! The servers of the course, each with a client that knows nothing of it.
 
+use testbed::TcpState;
+
 use crate::play::{Server, Step::*};
 
 /// The host that connects, unless a row says otherwise.
@@ -65,7 +67,9 @@ pub const SERVERS: &[Server] = &[
             Says("one"),
             EndsInput,
             Prints("end of file after 8 bytes"),
-            Looks, // FIN-WAIT-2 and CLOSE-WAIT
+            Reaches(LAPTOP, TcpState::FinWait2),
+            Reaches(KONGMING, TcpState::CloseWait),
+            Looks,
             Types(""),
             Hears("one"),
             Hears("two"),
@@ -90,7 +94,8 @@ pub const SERVERS: &[Server] = &[
             Prints("closed"),
             Hears("Connection closed by foreign host."),
             ServerEnds,
-            Looks, // TIME-WAIT
+            Reaches(KONGMING, TcpState::TimeWait),
+            Looks,
         ],
     },
     Server {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use testbed::{Launch, TcpSocket, TcpState, Testbed};
 
@@ -20,8 +21,16 @@ impl Look {
     /// Every host's sockets, and the states that the trace ends with.
     pub fn at_all(&mut self, net: &Testbed) -> Done {
         for host in net.hosts() {
-            let seen = self.at(net, host.name())?;
-            agree_with_trace(net, host.name(), &seen)?;
+            let limit = Instant::now() + SOON;
+            loop {
+                let seen = self.at(net, host.name())?;
+                let agreed = agree_with_trace(net, host.name(), &seen);
+                let still = own(&host.tcp_sockets()?).into_iter().eq(seen);
+                if still || Instant::now() > limit {
+                    agreed?;
+                    break;
+                }
+            }
         }
         Ok(())
     }
@@ -32,7 +41,7 @@ impl Look {
         net: &Testbed,
         host: &str,
     ) -> Result<Vec<Line>, Box<dyn std::error::Error>> {
-        let limit = std::time::Instant::now() + SOON;
+        let limit = Instant::now() + SOON;
         loop {
             let before = own(&net.host(host)?.tcp_sockets()?);
             let seen = self.ss(net, host)?;
@@ -41,7 +50,7 @@ impl Look {
             if before == after && seen == before {
                 return Ok(seen.into_iter().collect());
             }
-            let late = std::time::Instant::now() > limit;
+            let late = Instant::now() > limit;
             if before == after || late {
                 return Err(format!(
                     "on {host} ss has\n{seen:#?}\nand the testbed {before:#?}"
