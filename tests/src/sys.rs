@@ -1,5 +1,7 @@
 //! This crate's only `unsafe`.
 
+pub(crate) mod classics;
+
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
