@@ -3,6 +3,8 @@
 pub mod accept;
 pub mod backlog;
 pub mod byteorder;
+pub mod inet_text;
 pub mod oob;
+pub mod sockaddr;
 
 pub mod peer;
