@@ -119,6 +119,8 @@ pub static GRADERS: &[&Grader] = &[
     &ch04_http::forward_proxy::GRADER,
     &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
+    &ch05_sockets::sockaddr::GRADER,
+    &ch05_sockets::inet_text::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
     &ch05_sockets::close_shutdown::GRADER,

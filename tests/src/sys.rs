@@ -10,6 +10,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use libc::{c_int, c_long};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 
+pub(crate) mod addresses;
+
 /// The longest message that a grader sends or receives.
 const LONGEST: usize = 256;
 

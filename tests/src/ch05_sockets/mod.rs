@@ -6,5 +6,8 @@ pub mod byteorder;
 pub mod close_shutdown;
 pub mod oob;
 pub mod sendmsg;
+pub mod inet_text;
+pub mod oob;
+pub mod sockaddr;
 
 pub mod peer;
