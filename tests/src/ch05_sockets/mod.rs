@@ -4,10 +4,9 @@ pub mod accept;
 pub mod backlog;
 pub mod byteorder;
 pub mod close_shutdown;
-pub mod oob;
-pub mod sendmsg;
 pub mod inet_text;
 pub mod oob;
+pub mod sendmsg;
 pub mod sockaddr;
 
 pub mod peer;
