@@ -119,6 +119,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch04_http::forward_proxy::GRADER,
     &ch04_http::cookies::GRADER,
     &ch05_sockets::byteorder::GRADER,
+    &ch05_sockets::bind_errors::GRADER,
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
     &ch05_sockets::oob::GRADER,

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod backlog;
+pub mod bind_errors;
 pub mod byteorder;
 pub mod oob;
 
