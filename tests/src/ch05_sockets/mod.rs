@@ -4,6 +4,7 @@ pub mod accept;
 pub mod backlog;
 pub mod bind_errors;
 pub mod byteorder;
+pub mod connect_errors;
 pub mod oob;
 
 pub mod peer;
