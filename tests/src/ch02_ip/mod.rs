@@ -4,7 +4,7 @@ pub mod forward;
 pub mod fragments;
 pub mod ipv4_header;
 pub mod ipv6;
-mod packets;
+pub mod packets;
 pub mod ping;
 pub mod redirect;
 pub mod routes;

@@ -2,9 +2,11 @@
 
 pub mod accept;
 pub mod backlog;
+pub mod bind_errors;
 pub mod byteorder;
 pub mod close_shutdown;
 pub mod inet_text;
+pub mod connect_errors;
 pub mod oob;
 pub mod sendmsg;
 pub mod sockaddr;
