@@ -3,10 +3,14 @@
 use std::time::{Duration, Instant};
 
 use crate::claims::Seen;
+use crate::claims::bytes::{carried, long, tcp_options};
 use crate::claims::ground::{
     Call, Ground, Pair, about, outcome, read_exactly, seconds, yes,
 };
 use crate::stage::{Halt, KONGMING, LAPTOP};
+
+/// The option's kind.
+const TIMESTAMPS: u8 = 8;
 
 /// 3.3-5
 pub(super) fn syns(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
@@ -79,8 +83,8 @@ pub(super) fn cable_out(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     (&client).write_all(b"b").call("write")?;
     ground.wait("data from ernest-laptop", 5)?;
     let asked = ground.seen("arp from ernest-laptop", before + 1, 6000)?;
-    let frames = ground.frames("data from ernest-laptop")?;
-    let times: Vec<f64> = frames.iter().skip(1).map(|frame| frame.0).collect();
+    let times = since_the_first(ground, "data from ernest-laptop")?;
+    let times = &times[1..]; // Without that of `a`.
     let gaps: Vec<f64> = times.windows(2).map(|two| two[1] - two[0]).collect();
     let evidence = format!(
         "sent again after {} s; then ARP asks: {} (the neighbour's timers \
@@ -155,9 +159,18 @@ pub(super) fn one_timer(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     Ok(Seen::other(claimed, order == [2, 3, 2, 2], evidence))
 }
 
-/// The times of some frames, counted from the first of them.
+/// When some segments were sent, counted from the first of them. Their
+/// timestamps are in milliseconds, and the kernel's own: on a busy machine the
+/// wire may see two of them late, and close together.
 fn since_the_first(ground: &Ground<'_>, what: &str) -> Result<Vec<f64>, Halt> {
     let frames = ground.frames(what)?;
-    let first = frames.first().map_or(0.0, |frame| frame.0);
-    Ok(frames.iter().map(|frame| frame.0 - first).collect())
+    let stamps = frames.iter().filter_map(|(_, _, frame)| {
+        let options = tcp_options(carried(frame));
+        let stamp = options.into_iter().find(|(kind, _)| *kind == TIMESTAMPS);
+        stamp.map(|(_, value)| long(&value, 0))
+    });
+    let stamps: Vec<u32> = stamps.collect();
+    let first = stamps.first().copied().unwrap_or(0);
+    let times = stamps.iter().map(|stamp| f64::from(stamp.wrapping_sub(first)));
+    Ok(times.collect())
 }
