@@ -1,5 +1,6 @@
 //! This crate's only `unsafe`.
 
+pub(crate) mod addresses;
 pub(crate) mod classics;
 
 use std::io;
@@ -9,8 +10,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_long};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
-
-pub(crate) mod addresses;
 
 /// The longest message that a grader sends or receives.
 const LONGEST: usize = 256;

@@ -3,7 +3,7 @@
 
 use std::ffi::{CStr, CString};
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::{c_char, c_int, c_void, in_addr, sockaddr, socklen_t};
@@ -133,14 +133,26 @@ pub(crate) fn pton_says(family: c_int, text: &CStr) -> (c_int, c_int) {
 
 /// `inet_ntop(3)` of an IPv6 address.
 pub(crate) fn ntop6(address: Ipv6Addr) -> String {
-    let bytes = address.octets();
-    let mut text = [0_u8; 46]; // INET6_ADDRSTRLEN
-    let (from, size) = (bytes.as_ptr().cast(), text.len() as socklen_t);
+    // INET6_ADDRSTRLEN, which is enough for any.
+    ntop(address.into(), 46).unwrap_or_default()
+}
+
+/// `inet_ntop(3)` into a buffer of so many bytes, 64 at most.
+pub(crate) fn ntop(address: IpAddr, room: usize) -> io::Result<String> {
+    let (family, bytes) = match address {
+        IpAddr::V4(ip) => (libc::AF_INET, ip.octets().to_vec()),
+        IpAddr::V6(ip) => (libc::AF_INET6, ip.octets().to_vec()),
+    };
+    let mut text = [0_u8; 64];
+    let room = room.min(text.len()) as socklen_t;
     let to = text.as_mut_ptr().cast();
-    // SAFETY: 16 bytes are at `from`, and `size` have room at `to`.
-    unsafe { inet_ntop(libc::AF_INET6, from, to, size) };
-    let end = text.iter().position(|byte| *byte == 0).unwrap_or(text.len());
-    String::from_utf8_lossy(&text[..end]).into_owned()
+    // SAFETY: the address has the bytes of its family, the text has `room`.
+    let result = unsafe { inet_ntop(family, bytes.as_ptr().cast(), to, room) };
+    if result.is_null() {
+        return Err(io::Error::last_os_error());
+    }
+    let end = text.iter().position(|byte| *byte == 0).unwrap_or(0);
+    Ok(text[..end].escape_ascii().to_string())
 }
 
 /// `inet_aton(3)`.

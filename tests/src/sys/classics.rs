@@ -1,29 +1,14 @@
 //! Calls of the C library as C has them, for what is said of them.
 
-use std::ffi::{CStr, c_char, c_int, c_ulong, c_void};
+use std::ffi::{c_int, c_ulong};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, AsRawFd};
 
-use libc::{in_addr, size_t, socklen_t};
+use libc::{size_t, socklen_t};
 
 unsafe extern "C" {
-    // The libc crate has none of these for Linux.
+    // The libc crate has neither for Linux.
     safe fn htonl(host: u32) -> u32;
-    safe fn inet_ntoa(address: in_addr) -> *mut c_char;
-    fn inet_addr(text: *const c_char) -> libc::in_addr_t;
-    fn inet_aton(text: *const c_char, address: *mut in_addr) -> c_int;
-    fn inet_pton(
-        family: c_int,
-        text: *const c_char,
-        address: *mut c_void,
-    ) -> c_int;
-    fn inet_ntop(
-        family: c_int,
-        address: *const c_void,
-        text: *mut c_char,
-        room: socklen_t,
-    ) -> *const c_char;
     safe fn sockatmark(socket: c_int) -> c_int;
 }
 
@@ -32,83 +17,11 @@ pub(crate) fn htonl_of_a_long(long: c_ulong) -> u32 {
     htonl(long as u32)
 }
 
-/// What `inet_ntoa(3)` has returned: the address of a text.
-pub(crate) struct Ntoa(*const c_char);
-
-impl Ntoa {
-    pub(crate) fn of(address: Ipv4Addr) -> Ntoa {
-        let s_addr = u32::from(address).to_be();
-        Ntoa(inet_ntoa(in_addr { s_addr }))
-    }
-
-    /// The text that is there now.
-    pub(crate) fn text(&self) -> String {
-        // SAFETY: the C library keeps this thread's buffer, which always ends
-        // with a null byte, and nobody writes to it while it is copied.
-        unsafe { CStr::from_ptr(self.0) }.to_string_lossy().into_owned()
-    }
-}
-
-/// `inet_addr(3)`: an address, or INADDR_NONE.
-pub(crate) fn address_of(text: &CStr) -> u32 {
-    // SAFETY: the text ends with a null byte.
-    unsafe { inet_addr(text.as_ptr()) }
-}
-
-/// `inet_aton(3)`: an address, or none.
-pub(crate) fn aton(text: &CStr) -> Option<Ipv4Addr> {
-    let mut address = in_addr { s_addr: 0 };
-    // SAFETY: the text ends with a null byte, and the address lives.
-    let good = unsafe { inet_aton(text.as_ptr(), &raw mut address) };
-    (good != 0).then(|| u32::from_be(address.s_addr).into())
-}
-
-/// `inet_pton(3)`: what it returns, and errno afterwards, which was 0 before.
-pub(crate) fn pton(family: c_int, text: &CStr) -> (c_int, i32) {
-    let mut address = [0_u8; 16];
-    nix::errno::Errno::clear();
-    // SAFETY: the text ends with a null byte, and no family has an address of
-    // more than 16 bytes.
-    let result = unsafe {
-        inet_pton(family, text.as_ptr(), address.as_mut_ptr().cast())
-    };
-    (result, nix::errno::Errno::last_raw())
-}
-
-/// `inet_ntop(3)` into a buffer of so many bytes, 64 at most.
-pub(crate) fn ntop(address: IpAddr, room: usize) -> io::Result<String> {
-    let (family, bytes) = match address {
-        IpAddr::V4(ip) => (libc::AF_INET, ip.octets().to_vec()),
-        IpAddr::V6(ip) => (libc::AF_INET6, ip.octets().to_vec()),
-    };
-    let mut text = [0_u8; 64];
-    let room = room.min(text.len()) as socklen_t;
-    let at = text.as_mut_ptr().cast();
-    // SAFETY: the address has the bytes of its family, the text has `room`.
-    let result = unsafe { inet_ntop(family, bytes.as_ptr().cast(), at, room) };
-    if result.is_null() {
-        return Err(io::Error::last_os_error());
-    }
-    let end = text.iter().position(|byte| *byte == 0).unwrap_or(0);
-    Ok(text[..end].escape_ascii().to_string())
-}
-
 /// `sockatmark(3)`
 pub(crate) fn at_mark(socket: impl AsFd) -> io::Result<bool> {
     match sockatmark(socket.as_fd().as_raw_fd()) {
         -1 => Err(io::Error::last_os_error()),
         answer => Ok(answer == 1),
-    }
-}
-
-/// `bind(2)` to an address of these bytes, however many and whatever they say.
-pub(crate) fn bind(socket: impl AsFd, address: &[u8]) -> io::Result<()> {
-    let fd = socket.as_fd().as_raw_fd();
-    let length = address.len() as socklen_t;
-    // SAFETY: `length` bytes are at this address.
-    match unsafe { libc::bind(fd, address.as_ptr().cast(), length) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
     }
 }
 

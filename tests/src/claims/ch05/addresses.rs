@@ -11,7 +11,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use crate::claims::Seen;
 use crate::claims::ground::{Ground, outcome};
 use crate::stage::{Halt, KONGMING};
-use crate::sys::classics;
+use crate::sys::{addresses, classics};
 
 /// What a `struct sockaddr_un` has before its path: the family.
 const FAMILY: usize = 2;
@@ -47,7 +47,7 @@ pub(super) fn sizes(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             let mut bytes = as_bytes(&address);
             bytes.resize(length, 0);
-            classics::bind(&socket, &bytes)
+            addresses::bind(&socket, &bytes)
         });
         Ok::<io::Result<()>, Halt>(bound?)
     };
@@ -86,7 +86,7 @@ pub(super) fn path(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let family = (libc::AF_UNIX as u16).to_ne_bytes();
     let bind = |path: &[u8]| {
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        classics::bind(&socket, &[&family, path].concat())?;
+        addresses::bind(&socket, &[&family, path].concat())?;
         std::fs::remove_file(Path::new(std::ffi::OsStr::from_bytes(path)))
     };
     let bound: io::Result<()> = bind(&file);
@@ -101,19 +101,20 @@ pub(super) fn path(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 
 /// 5.1-5
 pub(super) fn static_text(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
-    let first = classics::Ntoa::of(Ipv4Addr::new(1, 2, 3, 4));
-    let copy = first.text();
-    classics::Ntoa::of(Ipv4Addr::new(10, 194, 71, 60));
-    let now = if ground.broken { copy } else { first.text() };
-    let bad = classics::address_of(c"1.2.3.256");
-    let all = classics::address_of(c"255.255.255.255");
-    let short = classics::aton(c"10.1");
-    let octal = classics::aton(c"010.0.0.1");
-    let told = |ip: Option<Ipv4Addr>| {
-        ip.map_or("nothing".to_string(), |ip| ip.to_string())
+    let second = match ground.broken {
+        true => Ipv4Addr::new(1, 2, 3, 4),
+        false => Ipv4Addr::new(10, 194, 71, 60),
+    };
+    let [now, _] = addresses::ntoa_twice([Ipv4Addr::new(1, 2, 3, 4), second]);
+    let bad = addresses::addr(c"1.2.3.256");
+    let all = addresses::addr(c"255.255.255.255");
+    let short = addresses::aton("10.1");
+    let octal = addresses::aton("010.0.0.1");
+    let told = |ip: Option<[u8; 4]>| {
+        ip.map_or("nothing".to_string(), |ip| Ipv4Addr::from(ip).to_string())
     };
     let evidence = format!(
-        "after inet_ntoa of 1.2.3.4 and of 10.194.71.60 the first text is \
+        "after inet_ntoa of 1.2.3.4 and of {second} the first text is \
          {now}; inet_addr of 1.2.3.256 is {bad:#x}, of 255.255.255.255 {all:#x}; \
          inet_aton takes 10.1 for {short} and 010.0.0.1 for {octal}",
         short = told(short),
@@ -125,15 +126,15 @@ pub(super) fn static_text(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
 /// 5.1-6
 pub(super) fn text(_: &mut Ground<'_>) -> Result<Seen, Halt> {
     let longest = IpAddr::from([255; 4]);
-    let room = |length: usize| classics::ntop(longest, length);
+    let room = |length: usize| addresses::ntop(longest, length);
     let least = (1..64).find(|length| room(*length).is_ok()).unwrap_or(0);
     let less = room(least - 1);
     // The longest text of an IPv6 address has an IPv4 address at its end.
     let mixed = c"ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255";
-    let (six, _) = classics::pton(libc::AF_INET6, mixed);
+    let (six, _) = addresses::pton_says(libc::AF_INET6, mixed);
     let most = mixed.count_bytes() + 1;
-    let (bad, errno) = classics::pton(libc::AF_INET, c"1.2.3.256");
-    let unknown = classics::pton(libc::AF_UNIX, c"1.2.3.4");
+    let (bad, errno) = addresses::pton_says(libc::AF_INET, c"1.2.3.256");
+    let unknown = addresses::pton_says(libc::AF_UNIX, c"1.2.3.4");
     let name = |number: i32| match number {
         0 => "0".to_string(),
         _ => outcome::<()>(&Err(io::Error::from_raw_os_error(number))),
