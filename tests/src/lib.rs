@@ -20,6 +20,7 @@
 //! - [`progress`]: how far the learner is
 //! - one module a chapter: the graders
 //! - [`grade`]: a subject in, a verdict out
+//! - `ground`: what a probe stands on, with no lab's program
 //! - [`claims`]: what the text of 2013 says, and what this kernel does
 
 pub mod catalogue;
@@ -44,6 +45,7 @@ mod ch04_http;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
+mod ground;
 mod sys;
 
 pub mod grade;
