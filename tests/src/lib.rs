@@ -22,12 +22,14 @@
 //! - [`grade`]: a subject in, a verdict out
 //! - `ground`: what a probe stands on, with no lab's program
 //! - [`claims`]: what the text of 2013 says, and what this kernel does
+//! - [`errnos`]: what each call can say, made on purpose
 
 pub mod catalogue;
 pub mod causes;
 pub mod claims;
 pub mod compile;
 pub mod corpus;
+pub mod errnos;
 pub mod filter;
 pub mod generated;
 pub mod hash;

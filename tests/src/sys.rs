@@ -1,5 +1,7 @@
 //! This crate's only `unsafe`.
 
+pub(crate) mod calls;
+
 use std::io;
 use std::mem;
 use std::net::SocketAddr;

@@ -24,7 +24,7 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use testbed::Profile;
 
-use crate::ground::{self, Ground, bytes};
+use crate::ground::{self, Ground, SEEN, bytes};
 use crate::perform::{Request, Scenario};
 use crate::stage::{Halt, Stage};
 
@@ -243,8 +243,6 @@ pub fn probes() -> impl Iterator<Item = &'static Probe> {
 const PLAIN: &str = "plain";
 /// Of the one with what must make it fail.
 const BROKEN: &str = "broken";
-/// What the scenario puts down for [`test`].
-const SEEN: &str = "seen";
 
 /// The scenario of a probe, if that is what is asked for.
 pub(crate) fn scenario(

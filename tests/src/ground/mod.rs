@@ -10,9 +10,11 @@ use std::io::{self, Read};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use socket2::{Domain, Protocol, Socket, Type};
 use testbed::{Host, TcpSocket, TcpState};
 
+use crate::perform::{Request, perform};
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
 
 /// The router's name on the small internet.
@@ -340,4 +342,24 @@ pub(crate) fn outcome<T>(result: &io::Result<T>) -> String {
             None => err.to_string(),
         },
     }
+}
+
+/// The fact that a probe's scenario puts down: what it saw.
+pub(crate) const SEEN: &str = "seen";
+
+/// Has a probe play, in a process and a network of its own: what it saw, or why
+/// it saw nothing.
+pub(crate) fn play<T: DeserializeOwned>(
+    request: &Request,
+) -> anyhow::Result<Result<T, String>> {
+    let mut performance = perform(request, |_, _| {})?;
+    if let Some(missed) = performance.missed {
+        return Ok(Err(format!("it {missed}, in vain")));
+    }
+    if performance.trace.is_void() {
+        let losses = performance.trace.losses.join("; ");
+        return Ok(Err(format!("void: {losses}")));
+    }
+    let seen = performance.facts.remove(SEEN).unwrap_or_default();
+    Ok(Ok(serde_json::from_value(seen)?))
 }
