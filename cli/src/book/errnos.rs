@@ -114,3 +114,70 @@ fn cell(text: &str) -> String {
     }
     html
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::book::recording::Stamp;
+
+    /// A recording of all rows as the table has them, each seen.
+    fn recording() -> Recording {
+        let finding = |row: &Row| Finding {
+            call: row.call.clone(),
+            errno: row.errno.clone(),
+            given: "`1 < 2`".to_string(),
+            got: row.errno.clone(),
+            confirmed: true,
+            after: 0,
+            cause: row.cause.clone(),
+            cure: row.cure.clone(),
+            source: row.source.clone(),
+            lab: row.lab.clone(),
+            millis: 0,
+        };
+        let rows = errnos::all().unwrap_or_default().iter();
+        let [kernel, date, lab, rustc] = ["6.18", "2026-11-21", "0", "1"];
+        Recording {
+            command: "errno".to_string(),
+            stamp: Stamp {
+                kernel: kernel.to_string(),
+                date: date.to_string(),
+                lab: lab.to_string(),
+                rustc: rustc.to_string(),
+            },
+            runs: Vec::new(),
+            refusal: None,
+            findings: Vec::new(),
+            errnos: rows.map(finding).collect(),
+            sum: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_table_has_its_rows_and_promises_each() {
+        let page = Path::new("ch05-sockets/errors.md");
+        let (text, kept) = table(&recording(), &["listen"], page).unwrap();
+        assert!(text.contains("<tr id=\"listen-eaddrinuse\">"), "{text}");
+        assert!(text.contains("<code>1 &lt; 2</code>"), "{text}");
+        assert_eq!(kept.len(), 5);
+        let first = ("listen EADDRINUSE".into(), "EADDRINUSE".into());
+        assert_eq!(kept[0], first);
+        let (_, kept) = table(&recording(), &[], page).unwrap();
+        assert_eq!(kept.len(), errnos::all().unwrap().len());
+    }
+
+    #[test]
+    fn a_row_that_was_recorded_otherwise_is_refused() {
+        let page = Path::new("errors.md");
+        let refused = |change: fn(&mut Vec<Finding>), why: &str| {
+            let mut recording = recording();
+            change(&mut recording.errnos);
+            let said = table(&recording, &["socket"], page).unwrap_err();
+            assert!(said.to_string().contains(why), "{said}");
+        };
+        refused(|rows| rows[0].cause.push('!'), "with other words");
+        refused(|rows| rows[0].lab = None, "with other words");
+        refused(|rows| rows[1].confirmed = false, "was recorded as");
+        refused(|rows| drop(rows.remove(2)), "is not in the recording");
+    }
+}

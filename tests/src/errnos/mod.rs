@@ -124,7 +124,7 @@ impl Row {
 
     /// How it is made.
     pub fn probe(&self) -> Option<&'static Probe> {
-        probes().find(|probe| probe.makes(&self.call, &self.errno))
+        probes().find(|probe| probe.name() == self.name())
     }
 }
 
@@ -156,8 +156,9 @@ impl Probe {
         self
     }
 
-    fn makes(&self, call: &str, errno: &str) -> bool {
-        self.call == call && self.errno == errno
+    /// The name of its row.
+    pub fn name(&self) -> String {
+        format!("{} {}", self.call, self.errno)
     }
 }
 
@@ -232,8 +233,7 @@ const TAKE: &str = "errno";
 
 /// The scenario of a probe, if that is what is asked for.
 pub(crate) fn scenario(request: &Request) -> Option<(Scenario, &'static str)> {
-    let (call, errno) = request.lab.split_once(' ')?;
-    let probe = probes().find(|probe| probe.makes(call, errno))?;
+    let probe = probes().find(|probe| probe.name() == request.lab)?;
     let scenario: Scenario = Box::new(move |stage| {
         let mut ground = Ground { stage, broken: false, slow: false };
         let got = (probe.play)(&mut ground)?;

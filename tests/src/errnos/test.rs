@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use testbed::Backend;
 
-use super::{Got, Row, TAKE};
+use super::{Got, Probe, Row, TAKE};
 use crate::ground;
 use crate::perform::Request;
 
@@ -51,23 +51,34 @@ pub struct Finding {
 ///
 /// A [`crate::perform::Failure`] when this machine cannot run it.
 pub fn test(row: &Row, options: &Options) -> anyhow::Result<Finding> {
+    match row.probe() {
+        Some(probe) => test_by(row, probe, options),
+        None => Ok(judged(row, Err("it has no probe".to_string()))),
+    }
+}
+
+/// The same by a probe that need not be the row's own: another one must not
+/// confirm it.
+///
+/// # Errors
+///
+/// As [`test`].
+pub fn test_by(
+    row: &Row,
+    probe: &Probe,
+    options: &Options,
+) -> anyhow::Result<Finding> {
     let start = Instant::now();
-    let got = match row.probe() {
-        None => Err("it has no probe".to_string()),
-        Some(probe) => {
-            let request = Request {
-                lab: row.name(),
-                take: TAKE.to_string(),
-                internet: probe.internet,
-                backend: options.backend,
-                seed: options.seed.unwrap_or_else(testbed::Draw::fresh_seed),
-                story: true, // Kernel timers are waited for.
-                ..Request::default()
-            };
-            ground::play(&request)?
-        }
+    let request = Request {
+        lab: probe.name(),
+        take: TAKE.to_string(),
+        internet: probe.internet,
+        backend: options.backend,
+        seed: options.seed.unwrap_or_else(testbed::Draw::fresh_seed),
+        story: true, // Kernel timers are waited for.
+        ..Request::default()
     };
-    let mut finding = judged(row, got);
+    let mut finding = judged(row, ground::play(&request)?);
     finding.millis = start.elapsed().as_millis() as u64;
     Ok(finding)
 }
