@@ -162,7 +162,8 @@ mod tests {
         assert_eq!(kept.len(), 5);
         let first = ("listen EADDRINUSE".into(), "EADDRINUSE".into());
         assert_eq!(kept[0], first);
-        let (_, kept) = table(&recording(), &[], page).unwrap();
+        let (text, kept) = table(&recording(), &[], page).unwrap();
+        assert!(text.contains("<a href=\"../ch05-sockets/accept.md\">"));
         assert_eq!(kept.len(), errnos::all().unwrap().len());
     }
 

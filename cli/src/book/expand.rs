@@ -33,7 +33,7 @@ use super::facts::{self, Value};
 use super::figures::{self, header, machine, sequence};
 use super::orders::{commands, order};
 use super::page::{Block, Settings, blocks, escape, line_of};
-use super::predict::Prediction;
+use super::predict::{Prediction, from_the_root};
 use super::recording::{APART, CLAIMS, ERRNOS, Recording, Shelf};
 use super::{card, claims, code, errnos, story, transcript};
 
@@ -481,31 +481,4 @@ fn fenced(language: &str, text: &str) -> String {
         fence.push('`');
     }
     format!("{fence}{language}\n{}\n{fence}\n", text.trim_end())
-}
-
-/// Markdown of a page below, with its relative links as seen from the root.
-fn from_the_root(markdown: &str, page: &Path) -> String {
-    let folder = page.parent().unwrap_or(Path::new(""));
-    let mut text = String::new();
-    let mut rest = markdown;
-    while let Some(at) = rest.find("](") {
-        text.push_str(&rest[..at + 2]);
-        rest = &rest[at + 2..];
-        let end = rest.find(')').unwrap_or(rest.len());
-        let link = &rest[..end];
-        if link.contains("://") || link.starts_with('#') {
-            text.push_str(link);
-        } else {
-            let mut whole = folder.to_path_buf();
-            for part in link.split('/') {
-                match part {
-                    ".." => drop(whole.pop()),
-                    part => whole.push(part),
-                }
-            }
-            text.push_str(&whole.display().to_string());
-        }
-        rest = &rest[end..];
-    }
-    text + rest
 }
