@@ -6,12 +6,12 @@
 //! that errno. The call's name is told by what made it, not by the table, so a
 //! row is confirmed by just this errno of just this call.
 //!
-//! - [`names`]: socket, socketpair, bind, listen, getsockname, getpeername
-//! - [`open`]: accept, connect
-//! - [`transfer`]: send to close
-//! - [`options`]: getsockopt, setsockopt
-//! - [`lookup`]: getaddrinfo
-//! - [`tools`]: what several of them need
+//! - `names`: socket, socketpair, bind, listen, getsockname, getpeername
+//! - `open`: accept, connect
+//! - `transfer`: send to close
+//! - `options`: getsockopt, setsockopt
+//! - `lookup`: getaddrinfo
+//! - `tools`: what several of them need
 //! - [`test`]: a row in, a finding out
 
 mod lookup;

@@ -1,6 +1,6 @@
 //! What probes stand on: hosts to act on, sockets, the frames so far.
 //!
-//! - [`bytes`]: frames made by hand, and read by hand
+//! - `bytes`: frames made by hand, and read by hand
 //! - `frames`: those that a probe sends as they are, those that were on the wire
 
 pub(crate) mod bytes;

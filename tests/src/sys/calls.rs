@@ -67,8 +67,8 @@ pub(crate) fn socket(domain: c_int, kind: c_int, protocol: c_int) -> Returned {
 pub(crate) fn socketpair(domain: c_int, kind: c_int) -> Returned {
     let mut pair = [-1; 2];
     let at = pair.as_mut_ptr();
-    // SAFETY: there is room for two descriptors.
     made("socketpair", || {
+        // SAFETY: there is room for two descriptors.
         unsafe { libc::socketpair(domain, kind, 0, at) }.into()
     })
 }
@@ -97,8 +97,8 @@ pub(crate) fn connect(fd: RawFd, address: &[u8]) -> Returned {
 /// closed again.
 pub(crate) fn accept(fd: RawFd) -> Returned {
     let none = std::ptr::null_mut();
-    // SAFETY: a null pointer asks for nothing.
     let call =
+        // SAFETY: a null pointer asks for nothing.
         || unsafe { libc::accept(fd, none, std::ptr::null_mut()) }.into();
     let returned = made("accept", call);
     drop(returned.descriptor());
@@ -118,8 +118,8 @@ pub(crate) fn getpeername(fd: RawFd) -> Returned {
     let mut bytes = [0_u8; 128];
     let mut room = length(&bytes);
     let at = bytes.as_mut_ptr().cast();
-    // SAFETY: there is this much room.
     made("getpeername", || {
+        // SAFETY: there is this much room.
         unsafe { libc::getpeername(fd, at, &raw mut room) }.into()
     })
 }
@@ -210,8 +210,8 @@ pub(crate) fn getsockopt(
 ) -> Returned {
     let mut bytes = [0_u8; 256];
     let (at, room) = (bytes.as_mut_ptr().cast(), (&raw mut room).cast());
-    // SAFETY: no option that is asked for here has more than 256 bytes.
     made("getsockopt", || {
+        // SAFETY: no option that is asked for here has more than 256 bytes.
         unsafe { libc::getsockopt(fd, level, name, at, room) }.into()
     })
 }
@@ -223,8 +223,8 @@ pub(crate) fn setsockopt(
     value: &[u8],
 ) -> Returned {
     let (at, length) = (value.as_ptr().cast(), length(value));
-    // SAFETY: `length` bytes are at this address.
     made("setsockopt", || {
+        // SAFETY: `length` bytes are at this address.
         unsafe { libc::setsockopt(fd, level, name, at, length) }.into()
     })
 }
