@@ -120,7 +120,7 @@ pub(super) fn interrupted(
     })?;
     let gone = |_| io::Error::other("a thread ended before it had begun");
     let thread = number.recv().map_err(gone).call("gettid")?;
-    let end = Instant::now() + SOON;
+    let end = Instant::now() + SOON * ground.stage.slack;
     while !acting.is_finished() {
         if Instant::now() > end {
             return Err(Halt::Missed("waited for the signal's effect".into()));

@@ -16,7 +16,8 @@ use super::tools::{
 };
 use crate::ground::{Call, Ground, MTU_DISCOVER, Pair, bytes};
 use crate::stage::{Halt, KONGMING, LAPTOP};
-use crate::sys::{self, calls};
+use crate::sys;
+use crate::sys::calls::{self, Returned};
 
 /// More than UDP's 16-bit length leaves room for over IPv4.
 const TOO_LONG: usize = 65_508;
@@ -41,13 +42,13 @@ pub(super) const PROBES: &[Probe] = &[
         Ok(returned.given("a connection that the peer has reset"))
     }),
     Probe::of("send", "EAGAIN", |ground| {
-        let pair = full(ground)?;
-        let returned = calls::send(fd(&pair), &[0; 4096], MSG_DONTWAIT);
+        let pair = unread(ground)?;
+        let returned = until_it_fails(fd(&pair), MSG_DONTWAIT);
         Ok(returned.given("MSG_DONTWAIT, and a send buffer that is full"))
     }),
     Probe::of("send", "EINTR", |ground| {
-        let pair = full(ground)?;
-        let call = move || calls::send(fd(&pair), &[0; 4096], MSG_NOSIGNAL);
+        let pair = unread(ground)?;
+        let call = move || until_it_fails(fd(&pair), MSG_NOSIGNAL);
         let returned = interrupted(ground, LAPTOP, call)?;
         Ok(returned.given("a full send buffer, and a signal meanwhile"))
     }),
@@ -258,17 +259,23 @@ fn reset(ground: &mut Ground<'_>) -> Result<TcpStream, Halt> {
     Ok(client)
 }
 
-/// A connection with no room to send left. Nothing that was sent leaves the
-/// buffer again: the wire loses each acknowledgement.
-fn full(ground: &mut Ground<'_>) -> Result<Pair, Halt> {
+/// A connection on which nothing that is sent leaves the buffer again: the wire
+/// loses each acknowledgement.
+fn unread(ground: &mut Ground<'_>) -> Result<Pair, Halt> {
     let pair = ground.pair()?;
     ground.arm("drop every tcp from Kongming20")?;
-    ground.round_trip()?; // What was on its way has arrived.
-    for length in [65_536, 1] {
-        let bytes = vec![0; length];
-        while calls::send(fd(&pair), &bytes, MSG_DONTWAIT).value.is_ok() {}
-    }
     Ok(pair)
+}
+
+/// Sends as long as there is room. A retransmission makes some: the kernel then
+/// merges segments.
+fn until_it_fails(fd: i32, flags: i32) -> Returned {
+    loop {
+        let returned = calls::send(fd, &[0; 4096], flags);
+        if returned.value.is_err() {
+            return returned;
+        }
+    }
 }
 
 /// A UDP socket whose datagram nobody wanted, and who has been told.
