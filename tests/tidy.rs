@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use graders::catalogue::{self, root};
 use graders::causes;
 use graders::claims::{self, Word};
+use graders::errnos;
 use graders::subject::Subject;
 
 #[path = "src/hash.rs"]
@@ -241,15 +242,57 @@ fn every_probe_has_a_claim_in_the_same_order() {
 
 /// A lab that is still to be written is a draft of the summary.
 #[test]
-fn every_lab_that_a_claim_names_is_one_of_the_course() {
+fn every_lab_that_a_claim_or_an_errno_names_is_one_of_the_course() {
     let summary = read(&root().join("book/src/SUMMARY.md"));
     let labs = catalogue::all().unwrap();
-    for claim in claims::all().unwrap() {
-        let Some(name) = &claim.lab else { continue };
+    let claims = claims::all().unwrap().iter();
+    let claims = claims.map(|claim| (claim.id.clone(), &claim.lab));
+    let rows = errnos::all().unwrap().iter();
+    let rows = rows.map(|row| (row.name(), &row.lab));
+    for (id, lab) in claims.chain(rows) {
+        let Some(name) = lab else { continue };
         let known = labs.iter().any(|lab| lab.id == *name)
             || summary.contains(&format!("[{name}]()"));
-        assert!(known, "{}: there is no lab {name}", claim.id);
+        assert!(known, "{id}: there is no lab {name}");
     }
+}
+
+#[test]
+fn every_errno_has_one_probe_and_every_probe_its_errno_in_the_same_order() {
+    let rows = errnos::all().unwrap().iter();
+    let rows: Vec<String> = rows.map(|row| row.name()).collect();
+    let probes: Vec<String> =
+        errnos::probes().map(|probe| probe.name()).collect();
+    assert_eq!(rows, probes);
+    let once: BTreeSet<&String> = rows.iter().collect();
+    assert_eq!(once.len(), rows.len(), "a row stands twice");
+}
+
+#[test]
+fn every_errno_says_what_has_happened_what_to_do_and_where_that_is_written() {
+    for row in errnos::all().unwrap() {
+        let name = row.name();
+        for said in [&row.cause, &row.cure] {
+            assert!(said.ends_with('.'), "{name}: `{said}` is no sentence");
+        }
+        let page = [&row.cause, &row.cure].iter().all(|s| s.len() < 240);
+        assert!(page, "{name}: too long for a table");
+        assert!(!row.source.is_empty(), "{name}: no source");
+    }
+}
+
+#[test]
+fn every_call_of_the_table_is_on_the_page_about_it() {
+    let page = read(&root().join("book/src/ch05-sockets/errors.md"));
+    let shown: Vec<&str> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("```errnos "))
+        .flat_map(str::split_whitespace)
+        .collect();
+    assert_eq!(
+        shown.iter().collect::<BTreeSet<_>>(),
+        errnos::calls().iter().collect::<BTreeSet<_>>()
+    );
 }
 
 /// Else the graders take them for edited by a learner.

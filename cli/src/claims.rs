@@ -1,11 +1,7 @@
 //! `lab claims`: what the text of 2013 says, tested on this kernel.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, stderr, stdout};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::mpsc::channel;
 
 use anyhow::ensure;
 use clap::Args;
@@ -14,14 +10,11 @@ use graders::claims::{self, Claim, Word};
 use testbed::Backend;
 
 use crate::names::ClaimName;
+use crate::probing::{side_by_side, wrapped};
 use crate::run::On;
 use crate::style;
 
-/// Claims tested at once: each waits more than it works.
-const AT_ONCE: usize = 8;
-/// Where a line ends when there is no terminal.
-const WIDTH: usize = 80;
-/// Where its text begins.
+/// Where the text of a line begins.
 const INDENT: usize = 18;
 
 /// Arguments of `lab claims`.
@@ -105,67 +98,13 @@ impl Claims {
     }
 }
 
-/// Tests claims side by side. `done` hears of each in their order.
 fn findings(
     asked: &[&Claim],
     options: &Options,
     mut done: impl FnMut(&Claim, &Finding),
 ) -> anyhow::Result<Vec<Finding>> {
-    let next = Mutex::new(0..asked.len());
-    let (sender, finished) = channel();
-    std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(asked.len()) {
-            let (next, sender) = (&next, sender.clone());
-            scope.spawn(move || {
-                while let Some(at) = next.lock().ok().and_then(|mut n| n.next())
-                {
-                    let result = test(asked[at], options);
-                    if sender.send((at, result)).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let progress = Progress::new(asked.len());
-        let mut early = BTreeMap::new();
-        let mut findings = Vec::new();
-        for (count, (at, result)) in finished.into_iter().enumerate() {
-            early.insert(at, result?);
-            progress.erase();
-            while let Some(finding) = early.remove(&findings.len()) {
-                done(asked[findings.len()], &finding);
-                findings.push(finding);
-            }
-            progress.show(count + 1);
-        }
-        progress.erase();
-        Ok(findings)
-    })
-}
-
-/// How far it has come, on the terminal's last line.
-struct Progress {
-    all: usize,
-    shown: bool,
-}
-
-impl Progress {
-    fn new(all: usize) -> Progress {
-        Progress { all, shown: stderr().is_terminal() }
-    }
-
-    fn show(&self, count: usize) {
-        if self.shown {
-            eprint!("\x1b[2m{count} of {} claims\x1b[0m", self.all);
-        }
-    }
-
-    fn erase(&self) {
-        if self.shown {
-            eprint!("\r\x1b[K");
-        }
-    }
+    let done = |claim: &&Claim, finding: &Finding| done(claim, finding);
+    side_by_side(asked, "claims", |claim| test(claim, options), done)
 }
 
 /// A finding for a person: the claim, then what there is to say of it.
@@ -177,10 +116,10 @@ fn tell(finding: &Finding) -> String {
         Word::Never => style::bad(&word),
     };
     let mut text = String::new();
-    let says = wrapped(&finding.says);
+    let says = wrapped(&finding.says, INDENT);
     let _ = writeln!(text, "{:<6} {word} {says}", finding.id);
     let mut say = |what: &str, said: &str| {
-        let _ = writeln!(text, "       {what:<10} {}", wrapped(said));
+        let _ = writeln!(text, "       {what:<10} {}", wrapped(said, INDENT));
     };
     match finding.confirmed {
         Some(true) => say("seen", &finding.evidence),
@@ -207,27 +146,6 @@ fn tell(finding: &Finding) -> String {
         say("lab", lab);
     }
     text
-}
-
-/// Broken at spaces, each further line as far in as the first.
-fn wrapped(text: &str) -> String {
-    let width = match terminal_size::terminal_size() {
-        Some((width, _)) if stdout().is_terminal() => usize::from(width.0),
-        _ => WIDTH,
-    };
-    let room = width.clamp(60, 120) - INDENT;
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let last = lines.last().map_or(0, |line| line.chars().count());
-        if last > 0 && last + 1 + word.chars().count() > room {
-            lines.push(String::new());
-        }
-        if let Some(line) = lines.last_mut() {
-            line.push_str(if line.is_empty() { "" } else { " " });
-            line.push_str(word);
-        }
-    }
-    lines.join(&format!("\n{}", " ".repeat(INDENT)))
 }
 
 fn summary(findings: &[Finding]) -> String {

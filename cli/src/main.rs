@@ -7,8 +7,10 @@ mod check;
 mod claims;
 mod completions;
 mod doctor;
+mod errno;
 mod hint;
 mod names;
+mod probing;
 mod record;
 mod reset;
 mod run;
@@ -57,6 +59,8 @@ enum Command {
     Shell(shell::Shell),
     /// What the text of 2013 says, tested on this kernel: holds, changed, never
     Claims(claims::Claims),
+    /// What each call can say: the errno, its cause and its cure, made on purpose
+    Errno(errno::Errno),
     /// Try what this machine can do, and say how to cure what it cannot
     Doctor(doctor::Doctor),
     /// Serve the book on 127.0.0.1
@@ -91,6 +95,7 @@ fn main() -> ExitCode {
         Some(Command::Solution(args)) => args.run(),
         Some(Command::Shell(args)) => args.run(),
         Some(Command::Claims(args)) => args.run(),
+        Some(Command::Errno(args)) => args.run(),
         Some(Command::Doctor(args)) => args.run(),
         Some(Command::Serve(args)) => args.run(),
         Some(Command::Record(args)) => args.run(),

@@ -17,7 +17,7 @@ use crate::book::expand::Page;
 use crate::book::orders::Order;
 use crate::book::page::split;
 use crate::book::recording::{
-    CLAIMS, Recording, Refusal, Shelf, Stamp, numbers_of,
+    APART, Recording, Refusal, Shelf, Stamp, numbers_of,
 };
 use crate::book::{self, expand};
 use crate::names::LabName;
@@ -29,8 +29,8 @@ use crate::{Cli, style};
     speak of these very runs, and `lab book build` fails where they no longer \
     do.")]
 pub struct Record {
-    /// The labs' names, and `claims` for what `lab claims` finds; without any,
-    /// every lab and the claims
+    /// The labs' names, `claims` for what `lab claims` finds, `errnos` for what
+    /// `lab errno` finds; without any, all of it
     #[arg(value_parser = LabName, hide_possible_values = true)]
     labs: Vec<String>,
     /// Only these recordings
@@ -43,13 +43,15 @@ pub struct Record {
 
 impl Record {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let (claims, names): (Vec<String>, Vec<String>) =
-            self.labs.iter().cloned().partition(|name| name == CLAIMS);
-        let labs = match names.is_empty() && !claims.is_empty() {
+        let (mut apart, names): (Vec<String>, Vec<String>) =
+            self.labs.iter().cloned().partition(|name| is_apart(name));
+        let labs = match names.is_empty() && !apart.is_empty() {
             true => Vec::new(),
             false => catalogue::find(&names)?,
         };
-        let claims = self.labs.is_empty() || !claims.is_empty();
+        if self.labs.is_empty() {
+            apart = APART.iter().map(ToString::to_string).collect();
+        }
         let root = catalogue::root();
         std::env::set_current_dir(root)
             .with_context(|| format!("chdir {}", root.display()))?;
@@ -57,31 +59,34 @@ impl Record {
         if !self.check {
             fs::create_dir_all(&kept)
                 .with_context(|| format!("mkdir {}", kept.display()))?;
-            self.record(&labs, claims, &kept)?;
+            self.record(&labs, &apart, &kept)?;
             return Ok(ExitCode::SUCCESS);
         }
         let fresh = tempfile::tempdir().context("mkdtemp")?;
         copy(&kept, fresh.path())?;
-        self.record(&labs, claims, fresh.path())?;
+        self.record(&labs, &apart, fresh.path())?;
         compare(&kept, fresh.path())
     }
 
     fn record(
         &self,
         labs: &[Lab],
-        claims: bool,
+        apart: &[String],
         folder: &Path,
     ) -> anyhow::Result<()> {
         let shelf = Shelf::new(folder.to_path_buf());
         let stamp = stamp()?;
         let pages = book::pages()?;
-        // The page that shows them is no lab's.
-        for page in pages.iter().filter(|page| claims && page.lab.is_none()) {
+        // The pages that show these are no lab's.
+        for page in pages.iter().filter(|page| page.lab.is_none()) {
             for order in page.orders()? {
+                if !apart.contains(&order.name) {
+                    continue;
+                }
                 let start = Instant::now();
                 let recording = carry_out(&order, &stamp)
                     .with_context(|| order.place.clone())?;
-                keep(&recording, &shelf.claims_file())?;
+                keep(&recording, &shelf.file_apart(&order.name))?;
                 println!("{}  {}", order.name, style::dim(&took(start)));
             }
         }
@@ -104,6 +109,11 @@ impl Record {
         }
         Ok(())
     }
+}
+
+/// Is it a recording that is no lab's?
+fn is_apart(name: &str) -> bool {
+    APART.contains(&name)
 }
 
 fn keep(recording: &Recording, file: &Path) -> anyhow::Result<()> {
@@ -152,6 +162,7 @@ fn carry_out(order: &Order, stamp: &Stamp) -> anyhow::Result<Recording> {
         runs: Vec::new(),
         refusal: None,
         findings: Vec::new(),
+        errnos: Vec::new(),
         sum: String::new(),
     };
     for seed in (order.seed..).take(order.times as usize) {
@@ -179,7 +190,12 @@ fn carry_out(order: &Order, stamp: &Stamp) -> anyhow::Result<Recording> {
             Some(crate::Command::Claims(claims)) => {
                 recording.findings = claims.recorded(seed)?;
             }
-            _ => bail!("only `lab run`, `check` and `claims` are recorded"),
+            Some(crate::Command::Errno(errno)) => {
+                recording.errnos = errno.recorded(seed)?;
+            }
+            _ => bail!(
+                "only `lab run`, `check`, `claims` and `errno` are recorded"
+            ),
         }
     }
     Ok(recording)

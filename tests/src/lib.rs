@@ -20,13 +20,16 @@
 //! - [`progress`]: how far the learner is
 //! - one module a chapter: the graders
 //! - [`grade`]: a subject in, a verdict out
+//! - `ground`: what a probe stands on, with no lab's program
 //! - [`claims`]: what the text of 2013 says, and what this kernel does
+//! - [`errnos`]: what each call can say, made on purpose
 
 pub mod catalogue;
 pub mod causes;
 pub mod claims;
 pub mod compile;
 pub mod corpus;
+pub mod errnos;
 pub mod filter;
 pub mod generated;
 pub mod hash;
@@ -44,6 +47,7 @@ mod ch04_http;
 mod ch05_sockets;
 mod ch13_processes;
 mod ch14_threads;
+mod ground;
 mod sys;
 
 pub mod grade;

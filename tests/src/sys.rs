@@ -1,6 +1,7 @@
 //! This crate's only `unsafe`.
 
 pub(crate) mod addresses;
+pub(crate) mod calls;
 pub(crate) mod classics;
 
 use std::io;

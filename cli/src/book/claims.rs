@@ -89,16 +89,18 @@ fn references(claim: &Claim) -> String {
 
 /// A lab that there is by its page, else by its name.
 fn lab(name: &str) -> String {
-    let page = catalogue::find(&[name.to_string()])
-        .ok()
-        .and_then(|labs| labs.first().map(|lab| lab.page()));
-    match page {
-        Some(page) => {
-            let page = page.strip_prefix("book/src").unwrap_or(&page).display();
-            format!("[{name}]({page})")
-        }
+    match page_of(name) {
+        Some(page) => format!("[{name}]({page})"),
         None => format!("lab {name}"),
     }
+}
+
+/// A lab's page below the book's root, if the lab is there.
+pub(super) fn page_of(name: &str) -> Option<String> {
+    let labs = catalogue::find(&[name.to_string()]).ok()?;
+    let page = labs.first()?.page();
+    let page = page.strip_prefix("book/src").unwrap_or(&page);
+    Some(page.display().to_string())
 }
 
 /// A source with a link where it names a commit of the kernel's.

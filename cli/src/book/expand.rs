@@ -15,6 +15,7 @@
 //! predictions               every question of the book
 //! code ANCHOR [of=FILE]     part of the reference program
 //! claims CHAPTER            what the text of 2013 says, and what a run saw
+//! errnos [CALL ...]         what these calls can say; all calls for none
 //! ```
 //!
 //! Any other block is refused: nothing that a run could say is typed by hand.
@@ -32,9 +33,9 @@ use super::facts::{self, Value};
 use super::figures::{self, header, machine, sequence};
 use super::orders::{commands, order};
 use super::page::{Block, Settings, blocks, escape, line_of};
-use super::predict::Prediction;
-use super::recording::{CLAIMS, Recording, Shelf};
-use super::{card, claims, code, story, transcript};
+use super::predict::{Prediction, from_the_root};
+use super::recording::{APART, CLAIMS, ERRNOS, Recording, Shelf};
+use super::{card, claims, code, errnos, story, transcript};
 
 /// A page to be expanded.
 pub struct Page {
@@ -286,10 +287,19 @@ impl Work<'_> {
             ["predict"] => self.prediction(block, line),
             ["predictions"] => Ok(self.questions()),
             ["claims", chapter] => {
-                let recording = self.desk.shelf.claims()?;
+                let recording = self.desk.shelf.take_apart(CLAIMS)?;
                 let (text, kept) = claims::chapter(&recording, chapter)?;
                 for (id, verdict) in kept {
                     self.promise(line, &format!("claim {id}"), verdict);
+                }
+                Ok(text)
+            }
+            ["errnos", calls @ ..] => {
+                let recording = self.desk.shelf.take_apart(ERRNOS)?;
+                let (text, kept) =
+                    errnos::table(&recording, calls, &self.page.path)?;
+                for (row, said) in kept {
+                    self.promise(line, &format!("errno {row}"), said);
                 }
                 Ok(text)
             }
@@ -308,8 +318,8 @@ impl Work<'_> {
             }
             _ => bail!(
                 "a block `{}` is not among console, figure, transcript, \
-                 header, machine, predict, predictions, claims and code: what \
-                 a run can say is not typed by hand",
+                 header, machine, predict, predictions, claims, errnos and \
+                 code: what a run can say is not typed by hand",
                 words.join(" ")
             ),
         }
@@ -324,8 +334,8 @@ impl Work<'_> {
     ) -> anyhow::Result<()> {
         let place = self.page.place(line);
         let order = order(block, &place)?.context("it is no command")?;
-        let recording = match (&self.page.lab, *name == *CLAIMS) {
-            (None, true) => self.desk.shelf.claims()?,
+        let recording = match (&self.page.lab, APART.contains(&name)) {
+            (None, true) => self.desk.shelf.take_apart(name)?,
             _ => self.recording(name)?,
         };
         ensure!(
@@ -471,31 +481,4 @@ fn fenced(language: &str, text: &str) -> String {
         fence.push('`');
     }
     format!("{fence}{language}\n{}\n{fence}\n", text.trim_end())
-}
-
-/// Markdown of a page below, with its relative links as seen from the root.
-fn from_the_root(markdown: &str, page: &Path) -> String {
-    let folder = page.parent().unwrap_or(Path::new(""));
-    let mut text = String::new();
-    let mut rest = markdown;
-    while let Some(at) = rest.find("](") {
-        text.push_str(&rest[..at + 2]);
-        rest = &rest[at + 2..];
-        let end = rest.find(')').unwrap_or(rest.len());
-        let link = &rest[..end];
-        if link.contains("://") || link.starts_with('#') {
-            text.push_str(link);
-        } else {
-            let mut whole = folder.to_path_buf();
-            for part in link.split('/') {
-                match part {
-                    ".." => drop(whole.pop()),
-                    part => whole.push(part),
-                }
-            }
-            text.push_str(&whole.display().to_string());
-        }
-        rest = &rest[end..];
-    }
-    text + rest
 }

@@ -10,6 +10,7 @@ mod card;
 mod chrome;
 mod claims;
 mod code;
+mod errnos;
 pub mod expand;
 pub mod facts;
 pub mod figures;

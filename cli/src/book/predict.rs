@@ -17,6 +17,8 @@
 //! without a condition is wrong, and its reason says why. The last option,
 //! `I don't know yet, show me`, stands under each question by itself.
 
+use std::path::Path;
+
 use anyhow::{Context, bail, ensure};
 
 use super::page::{escape, inline};
@@ -148,6 +150,33 @@ impl Choice {
             escape(name)
         )
     }
+}
+
+/// Markdown of a page below, with its relative links as seen from the root.
+pub fn from_the_root(markdown: &str, page: &Path) -> String {
+    let folder = page.parent().unwrap_or(Path::new(""));
+    let mut text = String::new();
+    let mut rest = markdown;
+    while let Some(at) = rest.find("](") {
+        text.push_str(&rest[..at + 2]);
+        rest = &rest[at + 2..];
+        let end = rest.find(')').unwrap_or(rest.len());
+        let link = &rest[..end];
+        if link.contains("://") || link.starts_with('#') {
+            text.push_str(link);
+        } else {
+            let mut whole = folder.to_path_buf();
+            for part in link.split('/') {
+                match part {
+                    ".." => drop(whole.pop()),
+                    part => whole.push(part),
+                }
+            }
+            text.push_str(&whole.display().to_string());
+        }
+        rest = &rest[end..];
+    }
+    text + rest
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! A recording is one file, `book/recordings/CHAPTER/LAB/NAME.json`, written by
 //! `lab record` from the command that the page shows under that name. What came
-//! of the claims is in `book/recordings/claims.json`.
+//! of the claims is in `book/recordings/claims.json`, of the errnos in
+//! `errnos.json` beside it.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -13,6 +14,7 @@ use std::{fmt, fs};
 use anyhow::{Context, bail, ensure};
 use graders::catalogue::Lab;
 use graders::claims::test::Finding;
+use graders::errnos::test::Finding as ErrnoFinding;
 use graders::hash::hash;
 use graders::verdict::{Check, Performance};
 use serde::{Deserialize, Serialize};
@@ -21,6 +23,10 @@ use testbed::Trace;
 
 /// The name of the claims' recording, and of the order to make it.
 pub const CLAIMS: &str = "claims";
+/// The same for the errnos.
+pub const ERRNOS: &str = "errnos";
+/// Recordings that are no lab's: a page without a lab orders them.
+pub const APART: &[&str] = &[CLAIMS, ERRNOS];
 
 /// Everything that one command said, and what it was said on.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -39,6 +45,9 @@ pub struct Recording {
     /// What `lab claims` found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Finding>,
+    /// What `lab errno` found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errnos: Vec<ErrnoFinding>,
     /// The hash of all the rest: an edit by hand shows.
     #[serde(default)]
     pub sum: String,
@@ -181,9 +190,9 @@ impl Shelf {
         folder.join(name).with_extension("json")
     }
 
-    /// Where that of the claims is.
-    pub fn claims_file(&self) -> PathBuf {
-        self.folder.join(CLAIMS).with_extension("json")
+    /// Where one of those is that are no lab's.
+    pub fn file_apart(&self, name: &str) -> PathBuf {
+        self.folder.join(name).with_extension("json")
     }
 
     /// The recording of a page's name, and of what its command is.
@@ -197,13 +206,13 @@ impl Shelf {
         self.whole(self.file(lab, name), &named, &lab.id)
     }
 
-    /// The recording of the claims.
+    /// One of those that are no lab's, see [`APART`].
     ///
     /// # Errors
     ///
     /// As [`Shelf::take`].
-    pub fn claims(&self) -> anyhow::Result<Rc<Recording>> {
-        self.whole(self.claims_file(), CLAIMS, CLAIMS)
+    pub fn take_apart(&self, name: &str) -> anyhow::Result<Rc<Recording>> {
+        self.whole(self.file_apart(name), name, name)
     }
 
     fn whole(

@@ -167,6 +167,7 @@ fn what_a_page_may_not_say_is_named_with_its_line() {
         ("{{plain: gap syn to synack}}", "is a time, which differs"),
         ("{{plain: gap syn to synack in 5..6}}", "which is not in 5..6"),
         ("{{plain: count tcp", "`{{` has no end"),
+        ("```errnos nocall\n```", "there is no recording `errnos`"),
         ("[away](nowhere.md)", "nowhere.html leads nowhere"),
     ];
     for (text, expected) in cases {
@@ -180,6 +181,37 @@ fn what_a_page_may_not_say_is_named_with_its_line() {
             "{text}: {said}"
         );
     }
+}
+
+#[test]
+fn a_table_of_errnos_is_what_was_recorded_of_the_rows_as_they_are() {
+    let text = |calls: &str| {
+        format!("# One\n\n{PREDICTION}\n```errnos {calls}\n```\n")
+    };
+    let recorded = root().join("book/recordings/errnos.json");
+    let before = fs::read_to_string(recorded).unwrap();
+    let book = OnePage::new(&text("socketpair")).keep(&["plain"]);
+    let file = book.path("recordings/errnos.json");
+    fs::write(&file, &before).unwrap();
+    book.build().exits(0);
+    let built = book.built();
+    for part in [
+        "id=\"socketpair-eopnotsupp\"",
+        "<th scope=\"row\"><code>EOPNOTSUPP</code></th>",
+        "Given: <code>AF_INET, SOCK_STREAM</code>.",
+    ] {
+        assert!(built.contains(part), "no {part}");
+    }
+    assert!(!built.contains("connect-etimedout"), "of socketpair alone");
+
+    let after = before.replacen("EMFILE", "ENFILE", 1);
+    fs::write(&file, after).unwrap();
+    let line = "handshake.md:16: ";
+    book.build().exits(2).says(&[line, "`errnos` was edited by hand"]);
+
+    fs::write(&file, before).unwrap();
+    book.write("src/ch03-tcp/handshake.md", &text("conect"));
+    book.build().exits(2).says(&[line, "`conect` is no call"]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod board;
 mod book;
 mod check;
 mod claims;
+mod errno;
 mod frames;
 mod live;
 mod run;

@@ -8,18 +8,15 @@
 //! A probe can fail. Where a claim holds, the table says what makes it fail (a
 //! setting, a rule of the wire, another deed), and [`test::prove`] sees it do so.
 //!
-//! - `ground`: what probes stand on: sockets, frames, settings
-//! - `bytes`: frames made by hand, and read by hand
+//! - `crate::ground`: what probes stand on: sockets, frames, settings
 //! - one module a chapter: the probes
 //! - [`test`]: a claim in, a finding out
 
-mod bytes;
 mod ch01;
 mod ch02;
 mod ch03;
 mod ch04;
 mod ch05;
-mod ground;
 pub mod test;
 
 use std::sync::OnceLock;
@@ -28,9 +25,9 @@ use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 use testbed::Profile;
 
+use crate::ground::{self, Ground, SEEN, bytes};
 use crate::perform::{Request, Scenario};
-use crate::stage::Halt;
-use ground::Ground;
+use crate::stage::{Halt, Stage};
 
 /// A sentence of the text, and what is to be said of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -247,8 +244,6 @@ pub fn probes() -> impl Iterator<Item = &'static Probe> {
 const PLAIN: &str = "plain";
 /// Of the one with what must make it fail.
 const BROKEN: &str = "broken";
-/// What the scenario puts down for [`test`].
-const SEEN: &str = "seen";
 
 /// The scenario of a probe, if that is what is asked for.
 pub(crate) fn scenario(
@@ -264,10 +259,35 @@ pub(crate) fn scenario(
         claim.and_then(|claim| claim.breaks.as_ref()).filter(|_| broken);
     let slow = request.slow;
     let scenario: Scenario = Box::new(move |stage| {
-        let mut ground = Ground::prepare(stage, breaks, slow)?;
+        let mut ground = prepare(stage, breaks, slow)?;
         let seen = (probe.play)(&mut ground)?;
         stage.fact(SEEN, seen);
         Ok(())
     });
     Ok(Some((scenario, if broken { BROKEN } else { PLAIN })))
+}
+
+/// A stage, with what must make the probe fail.
+fn prepare<'a>(
+    stage: &'a mut Stage,
+    breaks: Option<&Break>,
+    slow: bool,
+) -> Result<Ground<'a>, Halt> {
+    let mut broken = false;
+    match breaks {
+        None => {}
+        Some(Break::Deed(_)) => broken = true,
+        Some(Break::Wire(rule)) => {
+            stage.net.wire().arm(rule)?; // To the end.
+        }
+        Some(Break::Sysctl(settings)) => {
+            for setting in settings.split(' ') {
+                let (name, value) = setting.split_once('=').unwrap_or_default();
+                for host in stage.net.hosts() {
+                    host.set_sysctl(name, value)?;
+                }
+            }
+        }
+    }
+    Ok(Ground { stage, broken, slow })
 }

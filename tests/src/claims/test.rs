@@ -5,8 +5,9 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use testbed::Backend;
 
-use super::{BROKEN, Claim, PLAIN, Probe, SEEN, Seen, Word};
-use crate::perform::{Request, perform};
+use super::{BROKEN, Claim, PLAIN, Probe, Seen, Word};
+use crate::ground;
+use crate::perform::Request;
 
 /// How claims are tested.
 #[derive(Clone, Copy, Debug, Default)]
@@ -115,15 +116,6 @@ fn play(probe: &Probe, take: &str, options: &Options) -> anyhow::Result<Seen> {
         slow: options.slow,
         ..Request::default()
     };
-    let mut performance = perform(&request, |_, _| {})?;
-    let neither = |evidence: String| Seen::other(false, false, evidence);
-    if let Some(missed) = performance.missed {
-        return Ok(neither(format!("it {missed}, in vain")));
-    }
-    if performance.trace.is_void() {
-        let losses = performance.trace.losses.join("; ");
-        return Ok(neither(format!("void: {losses}")));
-    }
-    let seen = performance.facts.remove(SEEN).unwrap_or_default();
-    Ok(serde_json::from_value(seen)?)
+    let seen: Result<Seen, String> = ground::play(&request)?;
+    Ok(seen.unwrap_or_else(|why| Seen::other(false, false, why)))
 }

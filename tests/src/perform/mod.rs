@@ -38,7 +38,7 @@ const PLAY: &str = "__play";
 /// What is to be performed.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Request {
-    /// The lab's name, or the claim's; empty for a network where nothing is
+    /// The lab's name, the claim's, or a call's and an errno's; empty for a network where nothing is
     /// performed.
     pub lab: String,
     /// Which take of its grader.

@@ -15,7 +15,7 @@ use super::order::Given;
 use super::{Failure, Message, PLAY, Report, Request};
 use crate::catalogue::{self, Need};
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
-use crate::{GRADERS, claims};
+use crate::{GRADERS, claims, errnos};
 
 /// Longer than a connection takes whose first SYN is lost.
 const PROBE_PATIENCE: Duration = Duration::from_secs(2);
@@ -176,9 +176,12 @@ fn announce(net: &Testbed, door: Option<Door>) -> testbed::Result<()> {
 /// What happens on a stage.
 pub(crate) type Scenario = Box<dyn FnOnce(&mut Stage) -> Result<(), Halt>>;
 
-/// The scenario of a lab's take or of a claim's probe, and the take's name.
+/// The scenario of a lab's take, of a claim's probe or of an errno's, and the take's name.
 fn find(request: &Request) -> testbed::Result<(Scenario, &'static str)> {
     if let Some(probe) = claims::scenario(request)? {
+        return Ok(probe);
+    }
+    if let Some(probe) = errnos::scenario(request) {
         return Ok(probe);
     }
     let grader = GRADERS.iter().find(|grader| grader.id == request.lab);

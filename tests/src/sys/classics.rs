@@ -120,17 +120,3 @@ pub(crate) fn child_has(socket: impl AsFd) -> io::Result<bool> {
         _ => Ok(libc::WIFEXITED(status) && libc::WEXITSTATUS(status) == 1),
     }
 }
-
-/// Takes every capability from this thread: to the kernel it is an ordinary
-/// user's from now on (capabilities(7)).
-pub(crate) fn be_ordinary() -> io::Result<()> {
-    const VERSION_3: u32 = 0x2008_0522; // linux/capability.h
-    let header = [VERSION_3, 0]; // 0: this thread
-    let none = [0_u32; 6]; // effective, permitted, inheritable, twice
-    let call = libc::SYS_capset;
-    // SAFETY: the header and six words are what version 3 reads.
-    match unsafe { libc::syscall(call, header.as_ptr(), none.as_ptr()) } {
-        -1 => Err(io::Error::last_os_error()),
-        _ => Ok(()),
-    }
-}

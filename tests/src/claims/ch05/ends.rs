@@ -12,7 +12,7 @@ use crate::claims::ground::{
     Call, Ground, Pair, SOON, outcome, read_exactly, yes,
 };
 use crate::stage::{Halt, KONGMING, LAPTOP};
-use crate::sys::classics;
+use crate::sys::{calls, classics};
 
 /// The first port that an ordinary user may bind.
 const FIRST: &str = "net.ipv4.ip_unprivileged_port_start";
@@ -58,7 +58,7 @@ pub(super) fn bind(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     let ordinary = |port: u16| {
         let address = SocketAddr::new(ip, port);
         let bound = ground.host(KONGMING)?.at(|| {
-            classics::be_ordinary()?;
+            calls::give_up_capabilities()?;
             let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
             socket.bind(&address.into())
         });

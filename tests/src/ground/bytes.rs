@@ -4,16 +4,16 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Where the IPv4 header of a frame begins.
-pub(super) const IP: usize = 14;
-pub(super) const ICMP: u8 = 1;
-pub(super) const TCP: u8 = 6;
-pub(super) const UDP: u8 = 17;
+pub(crate) const IP: usize = 14;
+pub(crate) const ICMP: u8 = 1;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 /// What an echo request of ours is known by.
 const IDENT: [u8; 4] = [0x2b, 0x67, 0, 1];
 
 /// The Internet checksum of RFC 1071: the complement of the sum of 16-bit words
 /// with the carry added back in. Over a message with its sum in it: 0.
-pub(super) fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks(2).map(|pair| match *pair {
         [high, low] => u16::from_be_bytes([high, low]),
         [high] => u16::from_be_bytes([high, 0]),
@@ -27,7 +27,7 @@ pub(super) fn checksum(bytes: &[u8]) -> u16 {
 }
 
 /// The same with TCP's or UDP's pseudo-header before it (RFC 9293, section 3.1).
-pub(super) fn transport_checksum(
+pub(crate) fn transport_checksum(
     (from, to): (Ipv4Addr, Ipv4Addr),
     protocol: u8,
     segment: &[u8],
@@ -42,7 +42,7 @@ pub(super) fn transport_checksum(
 }
 
 /// An echo request with so many bytes of data.
-pub(super) fn echo(length: usize) -> Vec<u8> {
+pub(crate) fn echo(length: usize) -> Vec<u8> {
     let mut message = vec![8, 0, 0, 0];
     message.extend(IDENT);
     message.extend((0..length).map(|at| at as u8));
@@ -52,7 +52,7 @@ pub(super) fn echo(length: usize) -> Vec<u8> {
 }
 
 /// A UDP datagram.
-pub(super) fn udp(
+pub(crate) fn udp(
     ends: (Ipv4Addr, Ipv4Addr),
     (from, to): (u16, u16),
     data: &[u8],
@@ -70,7 +70,7 @@ pub(super) fn udp(
 
 /// A SYN; of the options there are as many as the header has room for, and
 /// `words` is what it says of its own length.
-pub(super) fn syn(
+pub(crate) fn syn(
     ends: (Ipv4Addr, Ipv4Addr),
     (from, to): (u16, u16),
     options: &[u8],
@@ -89,19 +89,19 @@ pub(super) fn syn(
 
 /// An IPv4 header and what it carries, inside an Ethernet frame.
 #[derive(Clone)]
-pub(super) struct Datagram<'a> {
-    pub(super) ends: (Ipv4Addr, Ipv4Addr),
-    pub(super) protocol: u8,
-    pub(super) ttl: u8,
-    pub(super) id: u16,
+pub(crate) struct Datagram<'a> {
+    pub(crate) ends: (Ipv4Addr, Ipv4Addr),
+    pub(crate) protocol: u8,
+    pub(crate) ttl: u8,
+    pub(crate) id: u16,
     /// Flags and fragment offset.
-    pub(super) fragment: u16,
-    pub(super) options: &'a [u8],
-    pub(super) data: &'a [u8],
+    pub(crate) fragment: u16,
+    pub(crate) options: &'a [u8],
+    pub(crate) data: &'a [u8],
 }
 
 impl<'a> Datagram<'a> {
-    pub(super) fn new(
+    pub(crate) fn new(
         ends: (Ipv4Addr, Ipv4Addr),
         protocol: u8,
         data: &'a [u8],
@@ -111,7 +111,7 @@ impl<'a> Datagram<'a> {
     }
 
     /// The frame, from the sender's station to the one that has this address.
-    pub(super) fn frame(&self, next: Ipv4Addr) -> Vec<u8> {
+    pub(crate) fn frame(&self, next: Ipv4Addr) -> Vec<u8> {
         let mut ip = vec![0x45 + self.options.len() as u8 / 4, 0];
         let length = 20 + self.options.len() + self.data.len();
         ip.extend((length as u16).to_be_bytes());
@@ -129,7 +129,7 @@ impl<'a> Datagram<'a> {
 }
 
 /// An Ethernet II frame.
-pub(super) fn ethernet(
+pub(crate) fn ethernet(
     to: [u8; 6],
     from: [u8; 6],
     kind: u16,
@@ -139,7 +139,7 @@ pub(super) fn ethernet(
 }
 
 /// An ARP request, padded to nothing.
-pub(super) fn arp_request(from: Ipv4Addr, asked: Ipv4Addr) -> Vec<u8> {
+pub(crate) fn arp_request(from: Ipv4Addr, asked: Ipv4Addr) -> Vec<u8> {
     let mut message = vec![0, 1, 8, 0, 6, 4, 0, 1];
     message.extend(station(from));
     message.extend(from.octets());
@@ -149,13 +149,13 @@ pub(super) fn arp_request(from: Ipv4Addr, asked: Ipv4Addr) -> Vec<u8> {
 }
 
 /// The station address that the testbed gives to an IPv4 address.
-pub(super) fn station(address: Ipv4Addr) -> [u8; 6] {
+pub(crate) fn station(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
     [0x52, 0x54, a, b, c, d]
 }
 
 /// An IPv4 address of the two that there are.
-pub(super) fn v4(address: IpAddr) -> Ipv4Addr {
+pub(crate) fn v4(address: IpAddr) -> Ipv4Addr {
     match address {
         IpAddr::V4(v4) => v4,
         IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
@@ -163,29 +163,29 @@ pub(super) fn v4(address: IpAddr) -> Ipv4Addr {
 }
 
 /// The length of an IPv4 header, in bytes.
-pub(super) fn header_length(ip: &[u8]) -> usize {
+pub(crate) fn header_length(ip: &[u8]) -> usize {
     usize::from(ip[0] & 15) * 4
 }
 
 /// What an IPv4 frame carries: ICMP, a segment, a datagram.
-pub(super) fn carried(frame: &[u8]) -> &[u8] {
+pub(crate) fn carried(frame: &[u8]) -> &[u8] {
     let ip = &frame[IP..];
     let length = usize::from(word(ip, 2)).min(ip.len());
     &ip[header_length(ip)..length]
 }
 
 /// Two bytes of a header.
-pub(super) fn word(bytes: &[u8], at: usize) -> u16 {
+pub(crate) fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
 /// Four bytes of a header.
-pub(super) fn long(bytes: &[u8], at: usize) -> u32 {
+pub(crate) fn long(bytes: &[u8], at: usize) -> u32 {
     u32::from_be_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
 /// The options of a TCP segment, in order: each one's kind and contents.
-pub(super) fn tcp_options(segment: &[u8]) -> Vec<(u8, Vec<u8>)> {
+pub(crate) fn tcp_options(segment: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let end = usize::from(segment[12] >> 4) * 4;
     let mut rest = &segment[20..end];
     let mut options = Vec::new();
