@@ -122,6 +122,8 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
     &ch05_sockets::oob::GRADER,
+    &ch05_sockets::udp::GRADER,
+    &ch05_sockets::sock_names::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,
