@@ -96,8 +96,11 @@ impl Verify {
             let round = grade_all(&subjects, &options, |task, verdict| {
                 let (lab, subject) = task;
                 let wrong = !as_it_should(lab, subject, verdict)?;
-                if !self.json && (wrong || self.repeat <= 1) {
-                    print_line(lab, subject, verdict, wrong);
+                let text = line(lab, subject, verdict, wrong);
+                match self.json {
+                    true if wrong => eprint!("{text}"),
+                    false if wrong || self.repeat <= 1 => print!("{text}"),
+                    _ => {}
                 }
                 Ok(())
             })?;
@@ -305,7 +308,13 @@ fn evidence(
     labs.collect()
 }
 
-fn print_line(lab: &Lab, subject: &Subject, verdict: &Verdict, wrong: bool) {
+/// A verdict's line, and where it is not as it should be, why.
+fn line(
+    lab: &Lab,
+    subject: &Subject,
+    verdict: &Verdict,
+    wrong: bool,
+) -> String {
     let mark = if wrong { style::bad("NOT") } else { style::good("ok ") };
     let subject = match subject {
         Subject::File(_) => "stub".to_string(),
@@ -313,16 +322,18 @@ fn print_line(lab: &Lab, subject: &Subject, verdict: &Verdict, wrong: bool) {
     };
     let cause = verdict.cause.as_deref().unwrap_or("");
     let word = verdict.verdict.to_string();
-    println!("{mark} {:<12} {subject:<32} {word:<12} {cause}", lab.id);
+    let mut text =
+        format!("{mark} {:<12} {subject:<32} {word:<12} {cause}\n", lab.id);
     if wrong {
         for check in verdict.checks.iter().filter(|check| !check.ok) {
-            println!("    {}", check.name);
+            text.push_str(&format!("    {}\n", check.name));
             for line in check.evidence.lines() {
-                println!("      {line}");
+                text.push_str(&format!("      {line}\n"));
             }
         }
-        println!("    seed {}", verdict.seed);
+        text.push_str(&format!("    seed {}\n", verdict.seed));
     }
+    text
 }
 
 fn print_summary(summary: &Summary, verdicts: usize) {

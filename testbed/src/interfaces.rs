@@ -16,8 +16,9 @@ use crate::wire::{Pkt, Plug, Port, Tap};
 
 /// TAP's own queue of 500 frames loses hundreds a second of bulk traffic.
 const QUEUE: u32 = 10_000;
-/// What a veth pair may need to notice that it is connected.
-const CARRIER_PATIENCE: Duration = Duration::from_secs(10);
+/// What a veth pair may need to notice that it is connected, and the kernel's own
+/// thread to make an IPv6 address usable.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What of it can be done by the host alone, while others start: TAP devices,
 /// addresses and all. Runs on the host.
@@ -126,19 +127,17 @@ fn configure(spec: &HostSpec) -> Result<()> {
 
 /// veth's carrier comes some time after both ends are up.
 pub(crate) fn wait_for_carrier(host: &str, links: &Links) -> Result<()> {
-    match links.wait_for_carrier(true, CARRIER_PATIENCE)? {
+    match links.wait_for_carrier(true, PATIENCE)? {
         true => Ok(()),
         false => Err(Error::new(format!(
-            "a link of {host} has no carrier after {CARRIER_PATIENCE:?}"
+            "a link of {host} has no carrier after {PATIENCE:?}"
         ))),
     }
 }
 
 /// A host hears neighbour solicitations for an IPv6 address once it has joined
 /// that address' multicast group, which the kernel does on a thread of its own
-/// before it lets the address be bound. One that it misses costs a second. On a
-/// very busy machine that thread may be late: whoever needs the address then
-/// has that second to wait, or is told by bind(2).
+/// before it lets the address be bound. One that it misses costs a second.
 pub(crate) fn wait_for_ipv6(hosts: &[Host]) -> Result<()> {
     for host in hosts {
         let of = |interface: &Interface| interface.addresses.clone();
@@ -146,16 +145,22 @@ pub(crate) fn wait_for_ipv6(hosts: &[Host]) -> Result<()> {
             host.spec().interfaces.iter().flat_map(of).collect();
         host.run(move || {
             let v6 = addresses.iter().filter(|(ip, _)| ip.is_ipv6());
-            v6.for_each(|(address, _)| wait_to_bind(*address));
-        })?;
+            v6.map(|(address, _)| wait_to_bind(*address))
+                .collect::<Result<()>>()
+        })??;
     }
     Ok(())
 }
 
-fn wait_to_bind(address: IpAddr) {
-    let deadline = Instant::now() + CARRIER_PATIENCE;
-    while UdpSocket::bind((address, 0)).is_err() && Instant::now() < deadline {
+fn wait_to_bind(address: IpAddr) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    while let Err(err) = UdpSocket::bind((address, 0)) {
+        if Instant::now() >= deadline {
+            return Err(err)
+                .call(format!("bind {address}, tried for {PATIENCE:?}"));
+        }
         // There is no event for it that costs less than asking again.
         std::thread::sleep(Duration::from_micros(100));
     }
+    Ok(())
 }

@@ -6,9 +6,11 @@
 //! seed: who recites is found out.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::corpus;
 use crate::generated::Script;
 use crate::stage::{Halt, Role, Stage};
 use crate::verdict::{Judge, Performance};
@@ -19,6 +21,8 @@ const ONE_BY_ONE: usize = 3;
 const ASKED: &str = "asked    ";
 /// In place of a right answer, which another run does not ask for.
 const RIGHT: &str = "a right answer";
+/// In seconds.
+const DAY: u64 = 24 * 60 * 60;
 /// What a person reads of a question.
 const MOST_SHOWN: usize = 240;
 
@@ -35,6 +39,14 @@ pub struct Question {
     pub about: String,
     /// Is it one that every run has? It is among those for the snapshot.
     pub usual: bool,
+}
+
+/// Names for questions that nothing on the wire gives a name to: the time of
+/// day in seconds, and a nanosecond more for each.
+pub fn names() -> impl Iterator<Item = String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.unwrap_or_default().as_nanos() as u64;
+    (now % (DAY * 1_000_000_000)..).map(corpus::name)
 }
 
 /// Starts the subject as a filter on a host and asks it everything; it has to

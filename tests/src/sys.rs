@@ -1,5 +1,7 @@
 //! This crate's only `unsafe`.
 
+pub(crate) mod classics;
+
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
@@ -7,6 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_long};
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
+
+pub(crate) mod addresses;
 
 /// The longest message that a grader sends or receives.
 const LONGEST: usize = 256;

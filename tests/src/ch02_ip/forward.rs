@@ -7,18 +7,20 @@
 //! crosses, and its answer, and packets that no kernel makes. Each packet that arrives at the router is compared with
 //! what leaves it, byte for byte.
 
-use std::net::{Ipv4Addr, UdpSocket};
-use std::time::Duration;
+use std::net::Ipv4Addr;
 
 use testbed::Profile;
 
 use super::packets::{
-    EVERYONE, Header, ICMP, Seen, header_length, icmp, packets, send, station,
-    sum,
+    EVERYONE, ICMP, Seen, header_length, packets, station, sum,
 };
-use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
+use crate::stage::{KONGMING, LAPTOP};
 use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
+
+mod scenario;
+
+use scenario::{BROADCAST, BROKEN, ERROR, FRAGMENT, UNUSUAL};
 
 const ROUTER: &str = "router";
 /// ernest-laptop, Kongming20, and the router's two addresses.
@@ -27,12 +29,6 @@ const MIDDLE: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 109);
 const INSIDE: Ipv4Addr = Ipv4Addr::new(192, 168, 1, 1);
 const OUTSIDE: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 1);
 const NAME_SERVER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 53);
-/// How long its answer may take.
-const PATIENCE: Duration = Duration::from_secs(1);
-/// RFC 1035, section 4.1: number 0x0fd2, recursion desired, one question: the
-/// address (A, IN) of www.lab4.test.
-const QUERY: &[u8] = b"\x0f\xd2\x01\0\0\x01\0\0\0\0\0\0\
-    \x03www\x04lab4\x04test\0\0\x01\0\x01";
 
 const ECHO_REPLY: u8 = 0;
 const UNREACHABLE: u8 = 3;
@@ -44,7 +40,7 @@ pub static GRADER: Grader = Grader {
     id: "forward",
     pristine: include_str!("../../pristine/ch02_ip/forward.rs"),
     takes: &[Take { name: "modern", profile: Profile::Modern }],
-    scenario,
+    scenario: scenario::scenario,
     judge,
     mutants: &[
         Mutant { name: "sum_forgotten", cause: "checksum-stale" },
@@ -58,200 +54,6 @@ pub static GRADER: Grader = Grader {
     ],
     alternatives: &["verifies_and_sums_anew", "error_queue"],
 };
-
-fn scenario(stage: &mut Stage) -> Result<(), Halt> {
-    stage.net.host(ROUTER)?.set_sysctl("net.ipv4.ip_forward", "0")?;
-    let kongming = stage.net.host(KONGMING)?;
-    kongming.set_sysctl("net.ipv4.ip_forward", "1")?;
-    for interface in ["all", "eth0"] {
-        let name = format!("net.ipv4.conf.{interface}.send_redirects");
-        kongming.set_sysctl(&name, "0")?;
-    }
-    let laptop = stage.net.host(LAPTOP)?;
-    laptop.replace_route(&format!("default via {MIDDLE}"))?;
-    let drawn = Ipv4Addr::new(203, 0, 113, 80 + stage.draw.count(0..=1) as u8);
-    let given = stage.values.first().and_then(|value| value.parse().ok());
-    let to = given.unwrap_or(drawn);
-    stage.fact("destination", to);
-
-    let router = stage.start("router", ROUTER, ["router"])?;
-    stage.line(router, "routing between ")?;
-    let args = ["trace".to_string(), to.to_string()];
-    // What comes back from the router is held until another's has been there.
-    let hold = match stage.story {
-        true => None,
-        false => Some(stage.net.wire().arm("hold icmp from router")?),
-    };
-    let trace = stage.start("trace", LAPTOP, args)?;
-    if let Some(hold) = hold {
-        stage.soon("icmp from router", 1)?;
-        answer_of_another(stage)?;
-        stage.idle(trace)?;
-        stage.net.wire().release(&hold)?;
-    }
-    stage.end(trace)?;
-
-    stage.step(LAPTOP, "asks the name server for www.lab4.test")?;
-    stage.fact("answered", name_server_answers(stage)?);
-    unusual(stage, to)?;
-    stage.rests(router)?;
-    stage.step(ROUTER, "end of the program's input")?;
-    stage.close_stdin(router);
-    stage.end(router)
-}
-
-/// A time exceeded from Kongming20 that quotes a datagram of another program on
-/// ernest-laptop, one that traces the same way.
-fn answer_of_another(stage: &mut Stage) -> Result<(), Halt> {
-    let trace = stage.net.trace()?;
-    let probes = probes(&packets(&trace));
-    let Some(last) = probes.last() else { return Ok(()) };
-    let mut quoted = last.bytes[..28].to_vec();
-    quoted[20] ^= 0x01; // Its source port.
-    let header = Header {
-        id: 0,
-        fragment: 0,
-        ttl: 64,
-        protocol: ICMP,
-        source: MIDDLE,
-        destination: NEAR,
-    };
-    let message = icmp(TIME_EXCEEDED, 0, [0; 4], &quoted);
-    let seen = count(stage, "icmp from Kongming20")?;
-    let kongming = stage.net.host(KONGMING)?;
-    send(kongming, MIDDLE, station(NEAR), &header.build(&message))?;
-    stage.frames("icmp from Kongming20", seen + 1)
-}
-
-fn count(stage: &Stage, what: &str) -> Result<usize, Halt> {
-    Ok(stage.net.trace()?.select(what)?.frames().count())
-}
-
-/// Does the name server's answer come through?
-fn name_server_answers(stage: &Stage) -> Result<bool, Halt> {
-    let patience = PATIENCE * stage.slack;
-    let answered = stage.net.host(LAPTOP)?.at(|| {
-        let socket = UdpSocket::bind((NEAR, 0))?;
-        socket.set_read_timeout(Some(patience))?;
-        socket.connect((NAME_SERVER, 53))?;
-        socket.send(QUERY)?;
-        let mut answer = [0; 512];
-        let length = socket.recv(&mut answer)?;
-        Ok::<_, std::io::Error>(
-            length > QUERY.len() && answer[..2] == QUERY[..2],
-        )
-    })?;
-    Ok(answered.is_ok_and(|right| right))
-}
-
-/// A packet that a kernel would not send.
-struct Unusual {
-    what: &'static str,
-    to: [u8; 6],
-    packet: Vec<u8>,
-}
-
-/// What each of them is: the sequence number of its echo reply says which, from
-/// 1. A kernel that gets such a reply, and has not asked, says nothing.
-const UNUSUAL: [&str; 9] = [
-    "a header with options",
-    "a checksum that carries",
-    "a checksum that becomes 0",
-    BROKEN,
-    BROADCAST,
-    "a last hop",
-    ERROR,
-    FRAGMENT,
-    "a plain packet",
-];
-const BROKEN: &str = "a header that is broken";
-const BROADCAST: &str = "a packet by broadcast";
-const ERROR: &str = "an error at its last hop";
-const FRAGMENT: &str = "a later fragment at its last hop";
-
-/// Sends them past Kongming20, straight to the router's station.
-fn unusual(stage: &mut Stage, to: Ipv4Addr) -> Result<(), Halt> {
-    let mut last = Vec::new();
-    for (at, what) in UNUSUAL.into_iter().enumerate() {
-        let Unusual { what, to, packet } =
-            sample(stage, to, at as u8 + 1, what);
-        stage.step(LAPTOP, format!("sends {what}"))?;
-        send(stage.net.host(LAPTOP)?, NEAR, to, &packet)?;
-        last = packet;
-    }
-    // What comes before the last has been dealt with when the last has.
-    stage.patiently(|stage, glance| {
-        let trace = stage.net.trace()?;
-        let through = packets(&trace)
-            .iter()
-            .any(|seen| seen.host == ROUTER && seen.bytes[12..] == last[12..]);
-        if through {
-            return Ok(Some(()));
-        }
-        stage.net.wait_frames("any", trace.frames().count() + 1, glance)?;
-        Ok(None)
-    })?;
-    Ok(())
-}
-
-fn sample(
-    stage: &mut Stage,
-    destination: Ipv4Addr,
-    number: u8,
-    what: &'static str,
-) -> Unusual {
-    let plain = Header {
-        id: stage.draw.count(0x1000..=0xe000) as u16,
-        fragment: 0,
-        ttl: stage.draw.count(3..=200) as u8,
-        protocol: ICMP,
-        source: NEAR,
-        destination,
-    };
-    let data = stage.draw.letters(16);
-    let echo = icmp(ECHO_REPLY, 0, [0, 0, 0, number], data.as_bytes());
-    let short = Header { ttl: 1, ..plain };
-    let low = stage.draw.count(0x10..=0xe0) as u16;
-    let mut to = station(INSIDE);
-    let packet = match what {
-        "a header with options" => with_options(plain.build(&echo)),
-        "a checksum that carries" => {
-            plain.with_checksum(0xff00 | low, echo.len()).build(&echo)
-        }
-        "a checksum that becomes 0" => {
-            plain.with_checksum(0xfeff, echo.len()).build(&echo)
-        }
-        BROKEN => {
-            let mut packet = plain.build(&echo);
-            packet[10] ^= 0x10;
-            packet
-        }
-        BROADCAST => {
-            to = EVERYONE;
-            plain.build(&echo)
-        }
-        "a last hop" => short.build(&echo),
-        ERROR => {
-            let about = plain.build(&echo);
-            short.build(&icmp(UNREACHABLE, 1, [0, 0, 0, number], &about))
-        }
-        FRAGMENT => Header { fragment: 185, ..short }.build(&echo),
-        _ => plain.build(&echo),
-    };
-    Unusual { what, to, packet }
-}
-
-/// The same packet with four options that do nothing.
-fn with_options(mut packet: Vec<u8>) -> Vec<u8> {
-    packet.splice(20..20, [1, 1, 1, 1]);
-    packet[0] = 0x46;
-    let length = packet.len() as u16;
-    packet[2..4].copy_from_slice(&length.to_be_bytes());
-    packet[10..12].fill(0);
-    let checksum = sum(&packet[..24]);
-    packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-    packet
-}
 
 /// Which of them it is, if it is one.
 fn name(packet: &Seen<'_>) -> &'static str {

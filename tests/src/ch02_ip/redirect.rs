@@ -30,7 +30,9 @@ const REDIRECT: u8 = 5;
 const UDP: u8 = 17;
 /// How long the name server's answer may take.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long after a redirect Kongming20 may send the next: 20 ms, doubled.
+/// How long after a redirect Kongming20 may send the next: 20 ms, doubled. Its
+/// kernel counts time, no event tells that it may, and the setting
+/// (net.ipv4.route.redirect_load) is the whole machine's.
 const BETWEEN: Duration = Duration::from_millis(60);
 
 /// How the lab is graded.
@@ -88,7 +90,7 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     stage.line(program, "redirect from ")?;
     asked.ask(stage, program, "a redirect")?;
     if deaf || unknown {
-        std::thread::sleep(BETWEEN); // No event tells that it may.
+        std::thread::sleep(BETWEEN);
     }
     stage.step(LAPTOP, "asks the name server again")?;
     query(stage)?;

@@ -3,8 +3,12 @@
 pub mod accept;
 pub mod backlog;
 pub mod byteorder;
+pub mod close_shutdown;
+pub mod inet_text;
 pub mod oob;
+pub mod sendmsg;
 pub mod sock_names;
+pub mod sockaddr;
 pub mod udp;
 
 pub mod peer;

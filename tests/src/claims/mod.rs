@@ -18,6 +18,7 @@ mod ch01;
 mod ch02;
 mod ch03;
 mod ch04;
+mod ch05;
 mod ground;
 pub mod test;
 
@@ -237,7 +238,7 @@ impl Seen {
 
 /// Every probe, in the order of the claims.
 pub fn probes() -> impl Iterator<Item = &'static Probe> {
-    [ch01::PROBES, ch02::PROBES, ch03::PROBES, ch04::PROBES]
+    [ch01::PROBES, ch02::PROBES, ch03::PROBES, ch04::PROBES, ch05::PROBES]
         .into_iter()
         .flatten()
 }

@@ -87,6 +87,7 @@ pub struct Stage {
     restless: Vec<Restless>,
     exits: BTreeMap<String, Option<Exit>>,
     facts: BTreeMap<String, serde_json::Value>,
+    patience: Duration,
     deadline: Cell<Instant>,
     /// What is left for pauses; none without a person at the wire.
     pauses: Cell<Duration>,
@@ -134,6 +135,7 @@ impl Stage {
             restless: Vec::new(),
             exits: BTreeMap::new(),
             facts: BTreeMap::new(),
+            patience,
             deadline: Cell::new(Instant::now() + patience),
             pauses: Cell::new(pauses),
             announced: Cell::new(false),
@@ -247,13 +249,18 @@ impl Stage {
     }
 
     /// Plays a part without pauses: one in which the kernel's timers would have
-    /// their say meanwhile.
+    /// their say meanwhile. It has the whole of the scenario's patience for
+    /// itself and takes nothing from what follows: on a busy machine a part that
+    /// no program plays in may last.
     pub fn in_one_go<T>(
         &mut self,
         play: impl FnOnce(&mut Stage) -> Result<T, Halt>,
     ) -> Result<T, Halt> {
         let pauses = self.pauses.take();
+        let left = self.left();
+        self.deadline.set(Instant::now() + self.patience);
         let done = play(self);
+        self.deadline.set(Instant::now() + left);
         self.pauses.set(pauses);
         done
     }

@@ -115,11 +115,11 @@ fn transfer(stage: &mut Stage, algorithm: &str) -> Result<Vec<Seen>, Halt> {
     let mut transfer = Transfer::open(stage, address, algorithm, held)?;
     stage.step(LAPTOP, format!("sends {FIRST} segments; {lost} gets lost"))?;
     transfer.write(FIRST)?;
-    while transfer.next(stage)? {}
+    while stage.in_one_go(|stage| transfer.next(stage))? {}
     stage.net.wire().disarm(tail)?;
     stage.step(LAPTOP, format!("sends {SECOND} more"))?;
     transfer.write(SECOND)?;
-    while transfer.next(stage)? {}
+    while stage.in_one_go(|stage| transfer.next(stage))? {}
     Ok(transfer.seen)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use socket2::{SockRef, Socket};
+use testbed::{TcpSocket, TimerKind};
 
 use crate::claims::Seen;
 use crate::claims::bytes::{carried, long, tcp_options, word};
@@ -12,8 +13,6 @@ use crate::claims::ground::{Call, Ground, Pair, QUICKACK, list, read_exactly};
 use crate::stage::{Halt, KONGMING, LAPTOP};
 use crate::sys;
 
-/// How long a person takes from key to key.
-const TYPING: Duration = Duration::from_millis(150);
 /// What one segment carries beside timestamps.
 const FULL: usize = 1448;
 /// The option's kind.
@@ -48,7 +47,7 @@ pub(super) fn typing(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     Ok(Seen::so(so, format!("two keys: {}", told.join(", "))))
 }
 
-/// A key, its echo, and a moment until the next.
+/// A key, its echo, and the ACK of that.
 fn key(
     ground: &mut Ground<'_>,
     pair: &Pair,
@@ -56,11 +55,10 @@ fn key(
 ) -> Result<(), Halt> {
     pair.say(b"l")?;
     read_exactly(&pair.server, 1)?;
-    std::thread::sleep(late);
+    std::thread::sleep(late); // The deed: longer than the ACK is delayed.
     pair.answer(b"l")?;
     read_exactly(&pair.client, 1)?;
     ground.acknowledged(KONGMING)?;
-    std::thread::sleep(TYPING);
     Ok(())
 }
 
@@ -130,8 +128,12 @@ fn flight_to_who_does_not_read(
     let pair = ground.pair_with(|_| Ok(()), small)?;
     pair.client.set_nonblocking(true).call("ioctl")?;
     let _ = (&pair.client).write(&[b'.'; 60_000]).call("write")?;
-    ground.round_trip()?;
-    std::thread::sleep(Duration::from_millis(20));
+    let full = |socket: &TcpSocket| {
+        socket.timer.is_some_and(|timer| timer.kind == TimerKind::ZeroWindow)
+    };
+    ground.stage.sockets(LAPTOP, "a window that is full", |sockets| {
+        sockets.iter().any(full)
+    })?;
     let which = format!("tcp port {}", pair.address.port());
     let (mut scale, mut window, mut acked, mut most) = (0, 0, 0, 0);
     for (_, host, frame) in ground.frames(&which)? {

@@ -5,6 +5,7 @@ use std::net::Shutdown;
 use std::time::Duration;
 
 use socket2::SockRef;
+use testbed::TcpState;
 
 use crate::claims::Seen;
 use crate::claims::ground::{Call, Ground, Pair, outcome, read_exactly};
@@ -46,8 +47,8 @@ pub(super) fn close_at_once(ground: &mut Ground<'_>) -> Result<(), Halt> {
     drop(pair.client);
     pair.server.read(&mut [0]).call("read")?;
     if ground.broken {
-        ground.acknowledged(LAPTOP)?;
-        std::thread::sleep(Duration::from_millis(100));
+        // The delayed ACK of the FIN has come.
+        ground.socket_in(LAPTOP, TcpState::FinWait2)?;
     }
     drop(pair.server);
     ground.settled(KONGMING)?;

@@ -137,6 +137,7 @@ pub(super) fn one_timer(ground: &mut Ground<'_>) -> Result<Seen, Halt> {
     ground.acknowledged(LAPTOP)?;
     ground.cable(KONGMING, false)?;
     (&client).write_all(b"b").call("write")?;
+    // So much later would a timer of its own run out.
     std::thread::sleep(Duration::from_millis(100));
     (&client).write_all(b"c").call("write")?;
     ground.wait("data from ernest-laptop", 5)?;
