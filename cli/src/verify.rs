@@ -1,5 +1,6 @@
 //! `lab verify`: the graders themselves are graded.
 
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -22,6 +23,8 @@ use crate::style;
 /// The first round is performed with this seed, and its mutants' causes and
 /// evidence are compared with the recorded ones.
 const RECORDED_SEED: u64 = 1;
+/// Ports from here on are a kernel's choice (ip_local_port_range).
+const EPHEMERAL: u16 = 32768;
 
 /// Arguments of `lab verify`.
 #[derive(Args)]
@@ -262,18 +265,22 @@ fn same_words(one: &Verdict, other: &Verdict) -> bool {
     words(one) == words(other)
 }
 
-/// Lines without the numbers that have a point in them: what is measured differs
-/// from run to run, and says nothing about who measured.
+/// Lines without what differs from run to run and says nothing about who has
+/// printed it: what is measured, a number with a point in it, and the port of an
+/// address where a kernel has chosen it (ip_local_port_range).
 fn unmeasured(lines: &[String]) -> Vec<String> {
-    let is_measured = |word: &&str| {
-        word.contains('.') && word.chars().all(|c| "0123456789.".contains(c))
+    let without = |word: &str| -> String {
+        let bare = word.trim_end_matches(',');
+        let measured = |c: char| c.is_ascii_digit() || c == '.';
+        match bare.parse::<SocketAddr>() {
+            Ok(name) if name.port() >= EPHEMERAL => format!("{}:#", name.ip()),
+            _ if word.contains('.') && word.chars().all(measured) => "#".into(),
+            _ => word.to_string(),
+        }
     };
-    let lines = lines.iter().map(|line| {
-        let words = line.split(' ');
-        let words =
-            words.map(|word| if is_measured(&word) { "#" } else { word });
-        words.collect::<Vec<_>>().join(" ")
-    });
+    let lines = lines
+        .iter()
+        .map(|line| line.split(' ').map(without).collect::<Vec<_>>().join(" "));
     lines.collect()
 }
 

@@ -94,6 +94,55 @@ fn a_running_scenario_can_be_looked_into() {
     assert_eq!(said.exits(0).stdout, "");
 }
 
+/// What `ss` prints of a host's sockets: each one's local name and its peer's.
+fn names_by_ss(network: &Running, host: &str, options: &str) -> Vec<String> {
+    let script = format!("ss {options}");
+    let said = support::run(shell_of(network, host, &script)).exits(0);
+    let names = said.stdout.lines().map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        format!("local {}, peer {}", columns[3], columns[4])
+    });
+    names.collect()
+}
+
+#[test]
+fn ss_has_the_names_that_the_reference_program_prints() {
+    if !has("ss", TOOLS, "so nobody else says what a socket's names are") {
+        return;
+    }
+    lab(&["run", "sock_names", "--solution", "--json"]).exits(0);
+    let program = target_dir().join("debug/sock_names-solution");
+    let program = program.display();
+    let script = format!("exec {program} server 0.0.0.0:0");
+    let mut server = Running::start(fresh("Kongming20", &script));
+    server.wait_line("socket: ");
+    server.type_line("");
+    server.wait_line("bind: ");
+    server.type_line("");
+    let line = server.wait_line("listen: ");
+    let local = line.split_once("listen: local ").unwrap().1;
+    let (local, _) = local.split_once(", peer ENOTCONN").unwrap();
+    let listening = format!("local {local}, peer 0.0.0.0:*");
+    assert_eq!(names_by_ss(&server, "Kongming20", "-tlnH"), [listening]);
+
+    let port = local.rsplit(':').next().unwrap();
+    let script = format!("exec {program} tcp 192.168.1.109:{port}");
+    let client = shell_of(&server, "ernest-laptop", &script);
+    let mut client = Running::start(client);
+    let mut lines = Vec::new();
+    for (end, host, step) in [
+        (&mut client, "ernest-laptop", "connect: "),
+        (&mut server, "Kongming20", "accept: "),
+    ] {
+        end.type_line("");
+        let line = end.wait_line(step);
+        lines.push((host, line.split_once(step).unwrap().1.to_string()));
+    }
+    for (host, names) in lines {
+        assert_eq!(names_by_ss(&server, host, "-tnH"), [names], "{host}");
+    }
+}
+
 #[test]
 fn two_shells_meet_on_one_network() {
     let script = "echo up; read line; cat /proc/sys/net/ipv4/tcp_retries2";

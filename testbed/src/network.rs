@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::draw::Draw;
 use crate::error::{Call, Error, Result};
-use crate::host::{Character, Host};
+use crate::host::{Addresses, Character, Host};
 use crate::interfaces::{self, open_tun};
 use crate::netlink::{self, Links};
 use crate::profile::Profile;
@@ -387,10 +387,10 @@ fn links(hosts: &[Host], plugs: &[Plug]) -> Result<Vec<(String, Links)>> {
     Ok(links)
 }
 
-fn watched(hosts: &[Host]) -> Result<Vec<(String, Vec<IpAddr>, Inspector)>> {
+fn watched(hosts: &[Host]) -> Result<Vec<(String, Addresses, Inspector)>> {
     let watched = hosts.iter().map(|host| {
         let inspector = host.run(Inspector::open)??;
-        Ok((host.name().to_string(), host.addresses(), inspector))
+        Ok((host.name().to_string(), host.shared_addresses(), inspector))
     });
     watched.collect()
 }

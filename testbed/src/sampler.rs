@@ -5,9 +5,10 @@
 //! delivered, so each change is seen between the two segments where it happened.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use crate::host::Addresses;
 use crate::packet::{Flags, Packet};
 use crate::recorder::Recorder;
 use crate::sockets::{Inspector, TcpSocket, TcpState};
@@ -26,14 +27,14 @@ pub(crate) struct Sampler {
 
 struct Watched {
     name: String,
-    addresses: Vec<IpAddr>,
+    addresses: Addresses,
     inspector: Inspector,
     known: BTreeMap<Ends, TcpState>,
 }
 
 impl Sampler {
     pub(crate) fn new(
-        hosts: Vec<(String, Vec<IpAddr>, Inspector)>,
+        hosts: Vec<(String, Addresses, Inspector)>,
         recorder: Recorder,
     ) -> Sampler {
         let watch = |(name, addresses, inspector)| Watched {
@@ -101,7 +102,8 @@ impl Sampler {
         let asks = flags.syn && !flags.ack;
         for (local, peer) in [(sender, receiver), (receiver, sender)] {
             let mut owners = self.hosts.iter();
-            let owner = owners.find(|w| w.addresses.contains(&local.ip()));
+            let owner =
+                owners.find(|w| w.addresses.now().contains(&local.ip()));
             if let Some(watched) = owner {
                 states.insert(
                     watched.name.clone(),

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use nix::sched::{CloneFlags, unshare};
@@ -38,6 +38,7 @@ use birth::{Core, become_host, live};
 /// interfaces of their own, and no network but the wire.
 pub struct Host {
     spec: HostSpec,
+    addresses: Addresses,
     character: Character,
     core: Core,
     jobs: Option<Sender<Job>>,
@@ -54,6 +55,27 @@ pub(crate) struct Character {
     pub(crate) hosts: String,
     pub(crate) resolv_conf: String,
     pub(crate) profile: Profile,
+}
+
+/// A host's addresses, IPv4 first: it may be given more while it is up.
+#[derive(Clone, Debug)]
+pub(crate) struct Addresses(Arc<Mutex<Vec<IpAddr>>>);
+
+impl Addresses {
+    fn new(addresses: Vec<IpAddr>) -> Addresses {
+        Addresses(Arc::new(Mutex::new(addresses)))
+    }
+
+    /// Those that it has now.
+    pub(crate) fn now(&self) -> Vec<IpAddr> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn add(&self, address: IpAddr) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(address);
+        all.sort_by_key(IpAddr::is_ipv6);
+    }
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -113,6 +135,7 @@ impl Host {
             .recv()
             .map_err(|_| Error::new(format!("{}: no start", spec.name)))??;
         Ok(Host {
+            addresses: Addresses::new(spec.addresses()),
             spec,
             character,
             core,
@@ -132,7 +155,12 @@ impl Host {
 
     /// Its addresses, IPv4 first.
     pub fn addresses(&self) -> Vec<IpAddr> {
-        self.spec.addresses()
+        self.addresses.now()
+    }
+
+    /// The same for who has to know of those that come later.
+    pub(crate) fn shared_addresses(&self) -> Addresses {
+        self.addresses.clone()
     }
 
     /// Its first IPv4 address.

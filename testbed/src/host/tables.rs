@@ -143,6 +143,25 @@ impl Host {
         self.run(move || routes::ask(&destinations))?
     }
 
+    /// Gives an interface one more address. With the longest prefix, 32 or 128,
+    /// no route to a network comes with it. [`Host::ip`] stays what it was; the
+    /// trace knows whose the new one is.
+    ///
+    /// # Errors
+    ///
+    /// The interface has it already (EEXIST).
+    pub fn add_address(
+        &self,
+        interface: &str,
+        address: IpAddr,
+        prefix: u8,
+    ) -> Result<()> {
+        let name = interface.to_string();
+        self.run(move || netlink::add_address(&name, address, prefix))??;
+        self.addresses.add(address);
+        Ok(())
+    }
+
     /// Sets the longest packet, in bytes, that an interface sends in one frame:
     /// Ethernet's is 1500.
     pub fn set_mtu(&self, interface: &str, mtu: u32) -> Result<()> {

@@ -12,6 +12,7 @@ pub const TESTS: &[Test] = tests![
     a_route_is_added_replaced_and_deleted,
     the_longest_prefix_answers,
     a_redirect_is_in_the_answer_and_not_in_the_table,
+    a_host_can_have_more_addresses,
     a_frame_is_sent_as_it_stands,
     no_packet_is_longer_than_its_interface_takes,
 ];
@@ -120,6 +121,29 @@ fn a_redirect_is_in_the_answer_and_not_in_the_table(backend: Backend) -> Done {
     assert_eq!(learned.len(), 1, "{learned:?}");
     assert_eq!(learned[0].destination.to_string(), WWW);
     assert!(learned[0].redirected);
+    Ok(())
+}
+
+fn a_host_can_have_more_addresses(backend: Backend) -> Done {
+    let net = Network::lan().backend(backend).up()?;
+    let (laptop, kongming) =
+        (net.host("ernest-laptop")?, net.host("Kongming20")?);
+    let first = laptop.ip();
+    laptop.add_address("eth0", "192.168.1.200".parse()?, 32)?;
+    kongming.add_address("eth0", "198.51.100.7".parse()?, 32)?;
+    assert_eq!(laptop.ip(), first);
+    laptop.add_route("198.51.100.7 via 192.168.1.109 src 192.168.1.200")?;
+    let hears = kongming.at(|| UdpSocket::bind("198.51.100.7:9"))??;
+    hears.set_read_timeout(Some(SOON))?;
+    let says = laptop.at(|| UdpSocket::bind("0.0.0.0:0"))??;
+    says.send_to(b"hello", "198.51.100.7:9")?;
+    let (_, from) = hears.recv_from(&mut [0; 8])?;
+    assert_eq!(from.ip().to_string(), "192.168.1.200");
+    assert!(net.wait_frames("udp from ernest-laptop", 1, SOON)?);
+    assert_eq!(net.trace()?.name_of("198.51.100.7".parse()?), "Kongming20");
+    let again = laptop.add_address("eth0", "192.168.1.200".parse()?, 32);
+    let err = again.unwrap_err().to_string();
+    assert!(err.contains("RTM_NEWADDR 192.168.1.200/32 on eth0"), "{err}");
     Ok(())
 }
 

@@ -9,6 +9,12 @@ pub mod connect_errors;
 pub mod inet_text;
 pub mod oob;
 pub mod sendmsg;
+pub mod inet_text;
+pub mod oob;
+pub mod sendmsg;
+pub mod sock_names;
 pub mod sockaddr;
+pub mod udp;
 
 pub mod peer;
+mod udp_table;
