@@ -144,9 +144,8 @@ pub(crate) fn wait_for_ipv6(hosts: &[Host]) -> Result<()> {
         let addresses: Vec<_> =
             host.spec().interfaces.iter().flat_map(of).collect();
         host.run(move || {
-            let v6 = addresses.iter().filter(|(ip, _)| ip.is_ipv6());
-            v6.map(|(address, _)| wait_to_bind(*address))
-                .collect::<Result<()>>()
+            let mut v6 = addresses.iter().filter(|(ip, _)| ip.is_ipv6());
+            v6.try_for_each(|(address, _)| wait_to_bind(*address))
         })??;
     }
     Ok(())
