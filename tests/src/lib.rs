@@ -122,6 +122,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::backlog::GRADER,
     &ch05_sockets::accept::GRADER,
     &ch05_sockets::oob::GRADER,
+    &ch05_sockets::sockopts::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,

@@ -4,5 +4,6 @@ pub mod accept;
 pub mod backlog;
 pub mod byteorder;
 pub mod oob;
+pub mod sockopts;
 
 pub mod peer;
