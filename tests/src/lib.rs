@@ -123,6 +123,7 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::accept::GRADER,
     &ch05_sockets::oob::GRADER,
     &ch05_sockets::sockopts::GRADER,
+    &ch05_sockets::netdb::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,

@@ -3,6 +3,7 @@
 pub mod accept;
 pub mod backlog;
 pub mod byteorder;
+pub mod netdb;
 pub mod oob;
 pub mod sockopts;
 
