@@ -134,6 +134,8 @@ pub static GRADERS: &[&Grader] = &[
     &ch05_sockets::udp::GRADER,
     &ch05_sockets::sendmsg::GRADER,
     &ch05_sockets::sock_names::GRADER,
+    &ch05_sockets::sockopts::GRADER,
+    &ch05_sockets::netdb::GRADER,
     &ch13_processes::fork_exec::GRADER,
     &ch13_processes::zombies::GRADER,
     &ch13_processes::pipe_ipc::GRADER,

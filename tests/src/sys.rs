@@ -27,6 +27,29 @@ pub(crate) unsafe fn set_default(name: &str, value: &str) {
     }
 }
 
+/// Sets an int of the level SOL_SOCKET, and asks for it: what setsockopt(2)
+/// says, and what getsockopt(2).
+pub(crate) fn set_and_ask(
+    socket: &Socket,
+    option: c_int,
+    value: c_int,
+) -> (io::Result<()>, c_int) {
+    let (fd, level) = (socket.as_raw_fd(), libc::SOL_SOCKET);
+    let mut size = size_of::<c_int>() as libc::socklen_t;
+    let address = (&raw const value).cast();
+    // SAFETY: an int is at this address.
+    let set =
+        match unsafe { libc::setsockopt(fd, level, option, address, size) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        };
+    let mut has: c_int = -1;
+    let address = (&raw mut has).cast();
+    // SAFETY: an int has room at this address, and `size` says so.
+    unsafe { libc::getsockopt(fd, level, option, address, &raw mut size) };
+    (set, has)
+}
+
 /// What msgsnd(2) and msgrcv(2) take the address of.
 #[repr(C)]
 struct Message {

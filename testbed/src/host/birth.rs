@@ -23,6 +23,20 @@ use crate::{interfaces, netlink, sys};
 /// Process numbers a host may use: the end of a fork bomb.
 const MOST_PROCESSES: &[u8] = b"600";
 
+/// What a C library looks names up by, beside the network's own two files, so
+/// that neither a setting of this machine nor its cache decides: the order
+/// (nsswitch.conf(5)), whether a name may stand in two lines (host.conf(5)),
+/// preferences (gai.conf(5)), services(5), and nscd(8), which is not there.
+const NAMES: [(&str, &str); 5] = [
+    ("/etc/nsswitch.conf", "hosts: files dns\nservices: files\n"),
+    ("/etc/host.conf", "multi on\n"),
+    ("/etc/gai.conf", ""),
+    ("/etc/services", SERVICES),
+    ("/run/nscd/socket", ""),
+];
+const SERVICES: &str = "echo 7/tcp\necho 7/udp\ndaytime 13/tcp\ndaytime 13/udp\n\
+    domain 53/tcp\ndomain 53/udp\nhttp 80/tcp www\nhttps 443/tcp\n";
+
 /// What a host is, seen from outside.
 pub(super) struct Core {
     /// Process 1 of the host; a descriptor, so that the number cannot be
@@ -32,6 +46,8 @@ pub(super) struct Core {
     pub(super) netns: OwnedFd,
     pub(super) inspector: Inspector,
     pub(super) room: Arc<Room>,
+    /// The files that are its own, by their paths.
+    pub(super) files: Vec<&'static str>,
     /// The wire's ends of its TAP devices, until the wire takes them.
     pub(super) taps: Vec<Tap>,
 }
@@ -74,7 +90,7 @@ pub(super) fn become_host(
     let (proc, run) =
         (fs::File::open("/proc").call("open /proc")?, Run::here());
     sethostname(name).call(format!("sethostname {name}"))?;
-    write_etc(character)?;
+    let files = write_etc(character)?;
     // Before there is an interface: it takes its settings from these.
     for (setting, value) in character.profile.sysctls() {
         // A kernel without the setting never had the behaviour; one that may
@@ -88,32 +104,36 @@ pub(super) fn become_host(
     netlink::set_up("lo", true)?;
     let taps = interfaces::start(spec, backend)?;
     let inspector = Inspector::open()?;
-    Ok(Core { first, first_pid: pid, netns, inspector, room, taps })
+    Ok(Core { first, first_pid: pid, netns, inspector, room, files, taps })
 }
 
-/// Lays the host's own files over /etc/hosts and /etc/resolv.conf. They live
-/// in memory, and go when the host goes.
-fn write_etc(character: &Character) -> Result<()> {
+/// Lays the host's own files over those of this machine, and says which there
+/// are. They live in memory, and go when the host goes.
+fn write_etc(character: &Character) -> Result<Vec<&'static str>> {
     let stage = Path::new("/tmp");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(Some("tmpfs"), stage, Some("tmpfs"), flags, Some("size=64k"))
         .call("mount tmpfs /tmp")?;
-    for (target, text) in [
-        ("/etc/hosts", &character.hosts),
-        ("/etc/resolv.conf", &character.resolv_conf),
-    ] {
-        let file =
-            stage.join(Path::new(target).file_name().unwrap_or_default());
-        fs::write(&file, text).call(format!("write {}", file.display()))?;
+    let own = [
+        ("/etc/hosts", character.hosts.as_str()),
+        ("/etc/resolv.conf", character.resolv_conf.as_str()),
+    ];
+    let mut files = Vec::new();
+    for (target, text) in own.into_iter().chain(NAMES) {
         // A machine without the file has nothing to cover: its programs will
         // not look there either.
-        if Path::new(target).exists() {
-            let bind = MsFlags::MS_BIND;
-            mount(Some(&file), target, None::<&str>, bind, None::<&str>)
-                .call(format!("mount --bind {target}"))?;
+        if !Path::new(target).exists() {
+            continue;
         }
+        let file = stage.join(target.replace('/', "-"));
+        fs::write(&file, text).call(format!("write {}", file.display()))?;
+        let bind = MsFlags::MS_BIND;
+        mount(Some(&file), target, None::<&str>, bind, None::<&str>)
+            .call(format!("mount --bind {target}"))?;
+        files.push(target);
     }
-    umount2(stage, MntFlags::MNT_DETACH).call("umount /tmp")
+    umount2(stage, MntFlags::MNT_DETACH).call("umount /tmp")?;
+    Ok(files)
 }
 
 /// Forks the host's process 1, which mounts /proc and then only reaps.

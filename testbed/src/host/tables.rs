@@ -1,5 +1,6 @@
-//! What a host's kernel keeps of its network: settings, neighbours, routes,
-//! counters; and a frame put on the wire past all of them.
+//! What is a host's own: files in /etc, and what its kernel keeps of its network:
+//! settings, neighbours, routes, counters; and a frame put on the wire past all of
+//! them.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +14,28 @@ use crate::routes::{Change, Route};
 use crate::{counters, netlink, routes, sessions, sys};
 
 impl Host {
+    /// Is this file in /etc the host's own? Those by which names are looked up
+    /// are, where this machine has one that could be covered: /etc/hosts,
+    /// /etc/resolv.conf, /etc/nsswitch.conf, /etc/host.conf, /etc/gai.conf and
+    /// /etc/services.
+    pub fn owns(&self, path: &str) -> bool {
+        self.core.files.contains(&path)
+    }
+
+    /// Writes a file that is the host's own.
+    ///
+    /// # Errors
+    ///
+    /// It is the machine's: see [`Host::owns`].
+    pub fn write_own(&self, path: &str, text: &str) -> Result<()> {
+        if !self.owns(path) {
+            let what = format!("{path} is not {}'s own", self.name());
+            return Err(Error::new(what));
+        }
+        let (path, text) = (path.to_string(), text.to_string());
+        self.run(move || fs::write(&path, text).call(format!("write {path}")))?
+    }
+
     /// Reads a setting of this host; the name as in sysctl(8).
     pub fn sysctl(&self, name: &str) -> Result<String> {
         let path = sysctl_path(name);

@@ -14,6 +14,7 @@ pub const TESTS: &[Test] = tests![
     programs_see_their_own_host,
     a_host_has_a_few_processes,
     names_are_resolved_by_its_own_file,
+    services_are_looked_up_in_its_own_file,
     loopback_is_up_and_is_its_own,
     udp_goes_there_and_back,
     tcp_over_ipv6_connects,
@@ -61,6 +62,26 @@ fn a_host_has_a_few_processes(backend: Backend) -> Done {
         let pid: u32 = program.wait_line("", SOON).unwrap().parse()?;
         assert!((2..10).contains(&pid), "{pid}");
     }
+    Ok(())
+}
+
+fn services_are_looked_up_in_its_own_file(backend: Backend) -> Done {
+    let lan = Lan::up(backend)?;
+    let laptop = lan.laptop();
+    assert!(laptop.write_own("/etc/passwd", "").is_err(), "the machine's");
+    let path = "/etc/services";
+    if !laptop.owns(path) {
+        return Ok(()); // This machine has none that could be covered.
+    }
+    let outside = std::fs::read_to_string(path)?;
+    laptop.write_own(path, "daytime 4321/tcp\n")?;
+    let launch = Launch::new("getent", "getent").args(["services", "daytime"]);
+    let mut program = laptop.start_program(launch)?;
+    program.wait(SOON)?;
+    let trace = lan.net.trace()?;
+    let said = trace.stdout("getent");
+    assert!(said[0].ends_with(" 4321/tcp"), "{said:?}");
+    assert_eq!(std::fs::read_to_string(path)?, outside);
     Ok(())
 }
 

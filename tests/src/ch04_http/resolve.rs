@@ -73,12 +73,6 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     }
 }
 
-/// Writes a file of the laptop's, which every run has for itself.
-fn write(stage: &Stage, path: &str, text: &str) -> Result<(), Halt> {
-    let written = stage.net.host(LAPTOP)?.at(|| std::fs::write(path, text))?;
-    written.map_err(|err| Halt::Missed(format!("write {path}: {err}")))
-}
-
 fn start(
     stage: &mut Stage,
     role: &str,
@@ -104,10 +98,10 @@ fn zone(stage: &mut Stage) -> Result<(), Halt> {
          {web} web.example.test\n  {second} x{own} {own}\n",
         stage.net.host(LAPTOP)?.etc_hosts()
     );
-    write(stage, "/etc/hosts", &hosts)?;
+    stage.net.host(LAPTOP)?.write_own("/etc/hosts", &hosts)?;
     let conf = "# The one server there is.\nsearch example.test\n\
                 nameserver 203.0.113.53\noptions ndots:1\n";
-    write(stage, "/etc/resolv.conf", conf)?;
+    stage.net.host(LAPTOP)?.write_own("/etc/resolv.conf", conf)?;
 
     let both = format!("{first} {second} (hosts)");
     let upper = alias.to_uppercase();
@@ -162,7 +156,7 @@ fn lies(stage: &mut Stage) -> Result<(), Halt> {
         names.push(wanted(kind, &name, &result, queries));
     }
     let conf = format!("nameserver {here}\n");
-    write(stage, "/etc/resolv.conf", &conf)?;
+    stage.net.host(LAPTOP)?.write_own("/etc/resolv.conf", &conf)?;
     let program = start(stage, PROGRAM, &names)?;
     liar.serve(stage, program)?;
     stage.end(program)?;
@@ -171,7 +165,7 @@ fn lies(stage: &mut Stage) -> Result<(), Halt> {
     let address = Ipv4Addr::new(198, 51, 100, 251);
     liar.knows(&name, "the second server", address);
     let conf = format!("nameserver {NOBODY}\nnameserver {here}\n");
-    write(stage, "/etc/resolv.conf", &conf)?;
+    stage.net.host(LAPTOP)?.write_own("/etc/resolv.conf", &conf)?;
     let result = format!("{address} (dns)");
     let second = [wanted("the second server", &name, &result, 1)];
     let program = start(stage, LOSSY, &second)?;

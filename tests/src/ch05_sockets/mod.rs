@@ -7,10 +7,12 @@ pub mod byteorder;
 pub mod close_shutdown;
 pub mod connect_errors;
 pub mod inet_text;
+pub mod netdb;
 pub mod oob;
 pub mod sendmsg;
 pub mod sock_names;
 pub mod sockaddr;
+pub mod sockopts;
 pub mod udp;
 
 pub mod peer;

@@ -66,6 +66,14 @@ impl Peer {
         Ok(Peer { stream, name })
     }
 
+    /// Has each piece leave at once, whatever is still unacknowledged
+    /// (TCP_NODELAY).
+    pub fn without_delay(self) -> Result<Peer, Halt> {
+        let set = self.stream.set_nodelay(true);
+        set.map_err(|err| missed("setsockopt TCP_NODELAY", &err))?;
+        Ok(self)
+    }
+
     /// Sends bytes. Where the other end has gone, what comes back shows it.
     pub fn send(&mut self, text: &str) {
         let _ = self.stream.write_all(text.as_bytes());

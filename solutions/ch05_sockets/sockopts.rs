@@ -1,0 +1,184 @@
+//! Set socket options in time, and believe what the kernel says it has.
+//!
+//! setsockopt(2) that returns 0 has set something; getsockopt(2) says what. A
+//! buffer is doubled, and there is a least and a most; a low-water mark is cut
+//! down to what the buffer can hold. A connection inherits the options of the
+//! listener as they are when its SYN comes, and some are needed before that:
+//! the SYN ACK already tells how large the window is.
+//!
+//! Usage: sockopts ADDRESS:PORT RECORD [OPTION=VALUE]...
+//! See also: socket(7), tcp(7), setsockopt(2), poll(2), close(2)
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use socket2::{Domain, Socket, Type};
+
+const USAGE: &str = "usage: sockopts ADDRESS:PORT RECORD [OPTION=VALUE]...";
+const BACKLOG: i32 = 64;
+
+fn main() -> anyhow::Result<()> {
+    let mut args = std::env::args().skip(1);
+    let address: SocketAddr =
+        args.next().context(USAGE)?.parse().context("parse ADDRESS:PORT")?;
+    let record: i32 =
+        args.next().context(USAGE)?.parse().context("parse RECORD")?;
+    let mut options = Vec::new();
+    for arg in args {
+        let (name, value) = arg.split_once('=').context(USAGE)?;
+        options.push((name.to_string(), value.parse().context("parse VALUE")?));
+    }
+
+    let listener = listen(address, record, &options)?;
+    io::stdin().read_line(&mut String::new()).context("read the line")?;
+    let (conn, peer) = listener.accept().context("accept")?;
+    println!("accepted {}", peer.ip());
+    serve(conn, record as usize)
+}
+
+// ANCHOR: listen
+/// A listener whose connections will have these options.
+fn listen(
+    address: SocketAddr,
+    record: i32,
+    options: &[(String, i32)],
+) -> anyhow::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)
+        .context("socket")?;
+    for (name, value) in options {
+        set_and_ask(&socket, name, *value)?;
+    }
+    // Last: what the buffer can hold decides how much of it is granted.
+    let mark = set_and_ask(&socket, "SO_RCVLOWAT", record)?;
+    ensure!(mark == record, "a record of {record} bytes, a mark of {mark}");
+
+    socket.bind(&address.into()).with_context(|| format!("bind {address}"))?;
+    socket.listen(BACKLOG).context("listen")?;
+    println!("listening on {address}");
+    Ok(socket.into())
+}
+
+/// Sets an option, and says what the socket has now.
+fn set_and_ask(socket: &Socket, name: &str, value: i32) -> anyhow::Result<i32> {
+    let done = set(socket, name, value);
+    let has = get(socket, name).with_context(|| format!("get {name}"))?;
+    match done {
+        Ok(()) => println!("{name}: asked for {value}, has {has}"),
+        Err(err) => println!("{name}: {}, has {has}", errno(&err)),
+    }
+    Ok(has)
+}
+// ANCHOR_END: listen
+
+// ANCHOR: serve
+/// Takes whole records, answers how many there were, and closes.
+fn serve(mut conn: TcpStream, record: usize) -> anyhow::Result<()> {
+    let mut buf = vec![0; record];
+    let (mut records, mut have) = (0, 0);
+    loop {
+        // In poll and not in read: a read that has taken the first half of a
+        // record waits for as much again as the mark says.
+        wait(&conn)?;
+        // And never more than the record: what the program holds, the kernel
+        // does not count.
+        match conn.read(&mut buf[have..]).context("read")? {
+            0 => break, // end-of-file
+            count => have += count,
+        }
+        if have == record {
+            println!("record {}", buf.escape_ascii());
+            (records, have) = (records + 1, 0);
+        }
+    }
+    println!("left over {have} bytes");
+    let answer = format!("{records} records\n");
+    conn.write_all(answer.as_bytes()).context("write")?;
+    drop(conn); // With SO_LINGER, close(2) waits for the acknowledgement.
+    println!("closed");
+    Ok(())
+}
+
+/// Sleeps until as much is there as SO_RCVLOWAT says, or the end of file.
+fn wait(conn: &TcpStream) -> anyhow::Result<()> {
+    let mut fds = [PollFd::new(conn.as_fd(), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::NONE).context("poll")?;
+    Ok(())
+}
+// ANCHOR_END: serve
+
+/// The error's name, as in errno(3).
+fn errno(err: &io::Error) -> String {
+    let errno = err.raw_os_error().map(Errno::from_raw);
+    errno.map_or_else(|| err.to_string(), |errno| format!("{errno:?}"))
+}
+
+/// Sets an option of the socket level. SO_LINGER takes seconds.
+fn set(socket: &Socket, name: &str, value: i32) -> io::Result<()> {
+    if name == "SO_LINGER" {
+        let time = Duration::from_secs(value.unsigned_abs().into());
+        return socket.set_linger(Some(time));
+    }
+    set_int(socket, number(name)?, value)
+}
+
+/// What the socket has of an option. SO_LINGER is -1 when it is off.
+fn get(socket: &Socket, name: &str) -> io::Result<i32> {
+    if name == "SO_LINGER" {
+        let time = socket.linger()?;
+        return Ok(time.map_or(-1, |time| time.as_secs() as i32));
+    }
+    get_int(socket, number(name)?)
+}
+
+/// The number of an option in <sys/socket.h>. socket2 has a method for most of
+/// these; there is none for the low-water marks.
+fn number(name: &str) -> io::Result<libc::c_int> {
+    Ok(match name {
+        "SO_REUSEADDR" => libc::SO_REUSEADDR,
+        "SO_REUSEPORT" => libc::SO_REUSEPORT,
+        "SO_KEEPALIVE" => libc::SO_KEEPALIVE,
+        "SO_SNDBUF" => libc::SO_SNDBUF,
+        "SO_RCVBUF" => libc::SO_RCVBUF,
+        "SO_SNDLOWAT" => libc::SO_SNDLOWAT,
+        "SO_RCVLOWAT" => libc::SO_RCVLOWAT,
+        _ => return Err(io::Error::other(format!("no option {name}"))),
+    })
+}
+
+/// `setsockopt(2)` of the level SOL_SOCKET, for an int.
+fn set_int(socket: &Socket, option: i32, value: i32) -> io::Result<()> {
+    let size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel reads one int from `value`, which outlives the call.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw const value).cast(),
+            size,
+        )
+    };
+    Errno::result(result).map(drop).map_err(io::Error::from)
+}
+
+/// `getsockopt(2)` of the level SOL_SOCKET, for an int.
+fn get_int(socket: &Socket, option: i32) -> io::Result<i32> {
+    let mut value: libc::c_int = 0;
+    let mut size = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the kernel writes at most `size` bytes, which is all of `value`.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            option,
+            (&raw mut value).cast(),
+            &raw mut size,
+        )
+    };
+    Errno::result(result).map(|_| value).map_err(io::Error::from)
+}
