@@ -1,5 +1,4 @@
-//! The mistake: a tenth of a second is enough, on this wire. Prints what the
-//! solution prints.
+//! The mistake: 150 ms are enough, on this wire. Prints what the solution prints.
 //!
 //! Usage: netdb HOST SERVICE
 //! See also: getaddrinfo(3), services(5), gai.conf(5), connect(2); RFC 6724,
@@ -17,7 +16,7 @@ use socket2::SockAddr;
 
 const USAGE: &str = "usage: netdb HOST SERVICE";
 /// How long one address gets to answer a SYN.
-const PATIENCE: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_millis(150);
 
 fn main() -> anyhow::Result<()> {
     let mut args = std::env::args().skip(1);
