@@ -99,6 +99,13 @@ pub fn inline(markdown: &str) -> String {
     bare.unwrap_or(text).to_string()
 }
 
+/// Is this one paragraph, and not a list, a heading or a quote?
+pub fn is_inline(markdown: &str) -> bool {
+    let mut blocks = Parser::new_ext(markdown, Options::all());
+    blocks.next() == Some(Event::Start(Tag::Paragraph))
+        && blocks.last() == Some(Event::End(TagEnd::Paragraph))
+}
+
 /// Text as HTML.
 pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")

@@ -21,7 +21,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 
-use super::page::{escape, inline};
+use super::page::{escape, inline, is_inline};
 
 /// A question with its options.
 #[derive(Clone, Debug)]
@@ -133,6 +133,10 @@ impl Choice {
         let says = says.trim().to_string();
         ensure!(!says.is_empty(), "an option says nothing");
         ensure!(!reason.is_empty(), "the option `{says}` gives no reason");
+        ensure!(
+            is_inline(&says),
+            "the option `{says}` begins like a list or a heading of Markdown"
+        );
         Ok(Choice { says, conditions, reason, happened: false })
     }
 
@@ -207,5 +211,12 @@ mod tests {
         let body = "Q?\n\n- A.\n  if x\n- B.\n\n  Because.\n";
         let err = Prediction::parse(body, |_| Ok(true)).unwrap_err();
         assert!(err.to_string().contains("`A.` gives no reason"), "{err}");
+    }
+
+    #[test]
+    fn an_option_is_a_line() {
+        let body = "Q?\n\n- 0. A number.\n  if x\n\n  Because.\n";
+        let err = Prediction::parse(body, |_| Ok(true)).unwrap_err();
+        assert!(err.to_string().contains("like a list"), "{err}");
     }
 }
