@@ -1,6 +1,6 @@
 //! Verdicts do not depend on how busy the machine is.
 //!
-//! A round over every subject of every lab on each backend, more than 1,400
+//! A round over every subject of every lab on each backend, more than 1,700
 //! verdicts, while every processor is kept busy; LAB_REPEATS is another number
 //! of rounds. One test after the other, so that the load is the one named here:
 //! `cargo test -p cli --test endurance -- --test-threads 1`. Ten minutes.
@@ -16,7 +16,7 @@ use serde_json::Value;
 use support::world::opens;
 use support::{command, lab, not_run, prebuild, root, solution};
 
-/// About 700 verdicts a round on what is performed; stubs are not.
+/// About 880 verdicts a round on what is performed; stubs are not.
 const ROUNDS: u64 = 1;
 /// Runs that may say nothing, because a frame was lost unasked.
 const MOST_VOID: usize = 1;
