@@ -113,13 +113,24 @@ impl Names {
 /// The descriptors of a process, in the order of their numbers.
 pub(crate) fn of_process(pid: i32, tables: &Tables) -> Result<Vec<Descriptor>> {
     let directory = format!("/proc/{pid}/fd");
-    // For an error: a process that has gone, or that we may not look into.
-    fs::read_dir(&directory).call(format!("open {directory}"))?;
+    match fs::read_dir(&directory) {
+        Ok(_) => {}
+        Err(_) if has_no_memory(pid) => return Ok(Vec::new()),
+        // It has gone, or is none that we may look into.
+        err => drop(err.call(format!("open {directory}"))?),
+    }
     let mut fds: Vec<i32> = numbers(Path::new(&directory)).collect();
     fds.sort_unstable();
     let sockets = LocalTables::of(pid);
     let describe = |fd| describe(pid, fd, tables, &sockets);
     Ok(fds.into_iter().filter_map(describe).collect())
+}
+
+/// Has a process given its memory back, being about to end or a zombie? From
+/// then on root alone may open its /proc/PID/fd, which is empty soon.
+fn has_no_memory(pid: i32) -> bool {
+    let pages = fs::read_to_string(format!("/proc/{pid}/statm"));
+    pages.is_ok_and(|pages| pages.starts_with("0 "))
 }
 
 /// One descriptor; `None`: it has been closed just now.
