@@ -15,8 +15,8 @@ use graders::subject::Subject;
 use graders::verdict::{Verdict, Word};
 use testbed::Backend;
 
+use crate::machines::{self, Place};
 use crate::names::LabName;
-use crate::run::On;
 use crate::{board, style, watch};
 
 /// Verdicts under way at once: each waits more than it works.
@@ -43,9 +43,9 @@ pub struct CheckArgs {
     /// Write the verdicts to a file as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// The backend that carries the frames, and no other
+    /// Where the hosts are, and nowhere else
     #[arg(long, value_enum)]
-    on: Option<On>,
+    on: Option<Place>,
     /// Repeat a run: its ports, payloads and counts
     #[arg(long)]
     seed: Option<u64>,
@@ -53,11 +53,15 @@ pub struct CheckArgs {
 
 impl CheckArgs {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let labs = catalogue::find(&self.labs)?;
-        let tasks = self.tasks(labs)?;
+        let mut labs = catalogue::find(&self.labs)?;
+        if self.on == Some(Place::Vagrant) && self.labs.is_empty() {
+            labs.retain(|lab| machines::lacking(lab).is_none());
+        }
+        let tasks = self.tasks(labs.clone())?;
         let options = Options {
             seed: self.seed,
             backend: self.on.map(Backend::from),
+            machines: machines::reach(self.on, &labs)?,
             hear: watch::is_watched().then_some(watch::tell_phase),
         };
         if watch::is_watched() {
@@ -92,7 +96,7 @@ impl CheckArgs {
         };
         let backend = self.on.map(Backend::from);
         let seed = self.seed.or(Some(seed));
-        grade(lab, subject, &Options { seed, backend, hear: None })
+        grade(lab, subject, &Options { seed, backend, ..Options::default() })
     }
 
     fn tasks(&self, mut labs: Vec<Lab>) -> anyhow::Result<Vec<(Lab, Subject)>> {
@@ -150,7 +154,11 @@ pub fn grade_all(
     let next = Mutex::new(0..tasks.len());
     let (sender, finished) = std::sync::mpsc::channel();
     std::thread::scope(|scope| {
-        for _ in 0..AT_ONCE.min(tasks.len()) {
+        let at_once = match options.machines {
+            Some(_) => 1, // A machine is one run's at a time.
+            None => AT_ONCE,
+        };
+        for _ in 0..at_once.min(tasks.len()) {
             let (next, sender) = (&next, sender.clone());
             scope.spawn(move || {
                 loop {

@@ -9,6 +9,7 @@ mod completions;
 mod doctor;
 mod errno;
 mod hint;
+mod machines;
 mod names;
 mod probing;
 mod record;

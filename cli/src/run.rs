@@ -18,6 +18,7 @@ use graders::verdict::Performance;
 use testbed::trace::What;
 use testbed::{Backend, Draw, Profile, Rule, Trace};
 
+use crate::machines::{self, Place};
 use crate::names::LabName;
 use crate::serve::Wish;
 use crate::style;
@@ -37,9 +38,9 @@ pub struct Run {
     /// Run the reference program, not the learner's
     #[arg(long)]
     solution: bool,
-    /// The backend that carries the frames, and no other
+    /// Where the hosts are, and nowhere else
     #[arg(long, value_enum)]
-    on: Option<On>,
+    on: Option<Place>,
     /// How the kernel behaves: as the 2013 text says, or by its own defaults
     #[arg(long, value_enum)]
     profile: Option<ProfileName>,
@@ -126,6 +127,8 @@ impl Run {
             rule.parse::<Rule>()?;
         }
         let subject = self.subject(&lab)?;
+        let machines =
+            machines::reach(self.on, std::slice::from_ref(&lab))?;
         style::progress(&format!(
             "building {}",
             subject.source(&lab).display()
@@ -138,6 +141,7 @@ impl Run {
             }
         };
         let request = self.request(&lab, binary, None)?;
+        let request = Request { machines, ..request };
         let told = !self.json && !self.text;
         if told {
             self.announce(&lab, &subject, &request);

@@ -16,8 +16,8 @@ use serde::Serialize;
 use testbed::Backend;
 
 use crate::check::grade_all;
+use crate::machines::{self, Place};
 use crate::names::LabName;
-use crate::run::On;
 use crate::style;
 
 /// The first round is performed with this seed, and its mutants' causes and
@@ -41,9 +41,9 @@ pub struct Verify {
     /// "evidence_differs","flaky","seconds"},"results":[as in check]}
     #[arg(long)]
     json: bool,
-    /// The backend that carries the frames, and no other
+    /// Where the hosts are, and nowhere else
     #[arg(long, value_enum)]
-    on: Option<On>,
+    on: Option<Place>,
 }
 
 /// What was found, each subject counted once, as it did at its worst.
@@ -84,7 +84,11 @@ impl Summary {
 
 impl Verify {
     pub fn run(self) -> anyhow::Result<ExitCode> {
-        let labs = catalogue::find(&self.labs)?;
+        let mut labs = catalogue::find(&self.labs)?;
+        if self.on == Some(Place::Vagrant) && self.labs.is_empty() {
+            labs.retain(|lab| machines::lacking(lab).is_none());
+        }
+        let machines = machines::reach(self.on, &labs)?;
         let subjects = subjects(&labs)?;
         build_course()?;
         let start = Instant::now();
@@ -92,7 +96,9 @@ impl Verify {
         for round in 0..self.repeat.max(1) {
             let seed = (round == 0).then_some(RECORDED_SEED);
             let backend = self.on.map(Backend::from);
-            let options = Options { seed, backend, ..Options::default() };
+            let machines = machines.clone();
+            let options =
+                Options { seed, backend, machines, ..Options::default() };
             let round = grade_all(&subjects, &options, |task, verdict| {
                 let (lab, subject) = task;
                 let wrong = !as_it_should(lab, subject, verdict)?;

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::io;
 
+use serde::{Deserialize, Serialize};
+
 use crate::diagnosis;
 
 /// What this crate's functions return.
@@ -46,12 +48,23 @@ impl Error {
         self
     }
 
+    /// The same error, of this host.
+    pub(crate) fn on(mut self, host: &str) -> Error {
+        self.call = format!("{host}: {}", self.call);
+        self
+    }
+
     /// The call and its errno, on one line.
     pub fn what(&self) -> String {
         match &self.source {
             Some(source) => format!("{}: {source}", self.call),
             None => self.call.clone(),
         }
+    }
+
+    /// Was it a system call that failed, on a host or on the way to it?
+    pub fn is_of_a_call(&self) -> bool {
+        self.source.is_some()
     }
 
     /// The errno, if it was a system call that failed.
@@ -80,6 +93,42 @@ impl fmt::Display for Error {
             write!(f, "\n  cure: {cure}")?;
         }
         Ok(())
+    }
+}
+
+/// An error as it is told to another machine.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Told {
+    call: String,
+    errno: Option<i32>,
+    /// What was said of it, where there is no errno.
+    said: Option<String>,
+    cause: Option<String>,
+    cure: Option<String>,
+}
+
+impl From<&Error> for Told {
+    fn from(err: &Error) -> Told {
+        let errno = err.errno();
+        let source = err.source.as_ref().filter(|_| errno.is_none());
+        Told {
+            call: err.call.clone(),
+            errno,
+            said: source.map(ToString::to_string),
+            cause: err.cause.clone(),
+            cure: err.cure.clone(),
+        }
+    }
+}
+
+impl From<Told> for Error {
+    fn from(told: Told) -> Error {
+        let Told { call, errno, said, cause, cure } = told;
+        let source = match (errno, said) {
+            (Some(errno), _) => Some(io::Error::from_raw_os_error(errno)),
+            (None, said) => said.map(io::Error::other),
+        };
+        Error { call, source, cause, cure }
     }
 }
 

@@ -46,6 +46,7 @@ pub(crate) fn connect(
                 taps.map(|tap| Box::new(tap) as Box<dyn Port>).collect()
             }
             Backend::Pkt => connect_pkt(host)?,
+            Backend::Vagrant => Vec::new(), // Its machines have their own.
         };
         for (interface, port) in host.spec().interfaces.iter().zip(ports) {
             let (lan, mac) = (interface.lan, interface.mac);
@@ -93,7 +94,7 @@ fn pkt(host: &Host, name: &str) -> Result<Pkt> {
     // The devices of a network that is down linger a while.
     static COUNT: AtomicUsize = AtomicUsize::new(0);
     let far = format!("w{}", COUNT.fetch_add(1, Ordering::Relaxed));
-    netlink::create_veth(&far, name, host.netns().as_fd())?;
+    netlink::create_veth(&far, name, host.netns()?.as_fd())?;
     let own = format!("/proc/sys/net/ipv6/conf/{far}/disable_ipv6");
     // A kernel without IPv6 has no such file, and no such frames.
     let _ = std::fs::write(own, "1");

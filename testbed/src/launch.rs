@@ -1,10 +1,11 @@
 //! What is to be started on a host: the program, its bounds, its watchers.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use nix::unistd::geteuid;
+use serde::{Deserialize, Serialize};
 
 use crate::calls::{Filter, Plan};
 use crate::error::{Call, Result};
@@ -21,7 +22,7 @@ const MOST_PROCESSES: u64 = 1_000;
 const LARGEST_FILE: u64 = 64 << 20;
 
 /// What is to be started, and as whom.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Launch {
     name: String,
     path: PathBuf,
@@ -144,6 +145,17 @@ impl Launch {
     /// Is every call to be traced?
     pub(crate) fn is_traced(&self) -> bool {
         self.traced
+    }
+
+    /// The file to be executed.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The same program from another file.
+    pub(crate) fn from_file(mut self, path: PathBuf) -> Launch {
+        self.path = path;
+        self
     }
 
     /// The name that the scenario gave it.

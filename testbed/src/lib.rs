@@ -34,6 +34,7 @@
 
 mod autopsy;
 mod calls;
+mod connection;
 mod counters;
 mod descriptors;
 mod diagnosis;
@@ -46,10 +47,12 @@ mod interfaces;
 pub mod internet;
 mod ipc;
 mod launch;
+pub mod machine;
 mod neighbours;
 mod netlink;
 mod network;
 mod packet;
+mod power;
 mod processes;
 mod profile;
 mod program;
@@ -68,6 +71,7 @@ mod wire;
 
 pub use autopsy::{Autopsy, Finding, SystemCall};
 pub use calls::{Call, Calls};
+pub use connection::{Connection, Listener};
 pub use descriptors::{Descriptor, DescriptorKind};
 pub use diagnosis::{Diagnosis, explain};
 pub use draw::Draw;
@@ -78,6 +82,7 @@ pub use ipc::{IpcKind, IpcObject};
 pub use launch::Launch;
 pub use neighbours::{Neighbour, NeighbourState};
 pub use network::{Backend, HostSpec, Network};
+pub use power::Power;
 pub use packet::{Flags, Packet, Segment};
 pub use processes::{ProcessInfo, Rest};
 pub use profile::Profile;

@@ -1,7 +1,9 @@
 //! The plan of a network.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::sync::Arc;
 
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -11,13 +13,14 @@ use crate::draw::Draw;
 use crate::error::{Call, Error, Result};
 use crate::host::{Addresses, Character, Host};
 use crate::interfaces::{self, open_tun};
+use crate::machine::{self, Reach};
 use crate::netlink::{self, Links};
 use crate::profile::Profile;
 use crate::recorder::Recorder;
 use crate::running::Testbed;
 use crate::sampler::Sampler;
 use crate::sockets::Inspector;
-use crate::wire::{Plug, Wire};
+use crate::wire::{Pkt, Plug, Wire};
 
 /// How a host's interface reaches the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +35,8 @@ pub enum Backend {
     /// processor that sends it, so with two of them the ACK that a kernel sends
     /// and the FIN that its program sends right after could change places.
     Pkt,
+    /// Two machines, as `vagrant/` provisions them: [`Network::on_machines`].
+    Vagrant,
 }
 
 impl Backend {
@@ -40,6 +45,7 @@ impl Backend {
         match self {
             Backend::Tap => "tap",
             Backend::Pkt => "pkt",
+            Backend::Vagrant => "vagrant",
         }
     }
 
@@ -144,6 +150,15 @@ pub struct Network {
     capture: bool,
     states: bool,
     seed: Option<u64>,
+    machines: Option<(Reach, bool)>,
+    uplink: Option<Uplink>,
+}
+
+/// Of a host on a machine of its own: the way to the others.
+#[derive(Clone, Debug)]
+struct Uplink {
+    host: String,
+    socket: Arc<OwnedFd>,
 }
 
 impl Network {
@@ -157,6 +172,8 @@ impl Network {
             capture: true,
             states: true,
             seed: None,
+            machines: None,
+            uplink: None,
         }
     }
 
@@ -245,12 +262,61 @@ impl Network {
         self
     }
 
+    /// On machines that are reached so, each host on the one of its name; with
+    /// `tracer`, programs can be traced there ([`crate::Launch::trace`]). This
+    /// process must not have entered a network of its own, since it would not
+    /// reach them from there.
+    pub fn on_machines(mut self, reach: Reach, tracer: bool) -> Network {
+        self.machines = Some((reach, tracer));
+        self
+    }
+
+    /// Of these hosts, the one on this machine, with the way to the others.
+    pub(crate) fn with_uplink(
+        mut self,
+        host: &str,
+        socket: OwnedFd,
+    ) -> Result<Network> {
+        self.address_of(host)?;
+        let (host, socket) = (host.to_string(), Arc::new(socket));
+        self.uplink = Some(Uplink { host, socket });
+        Ok(self)
+    }
+
+    /// The first address of a host.
+    pub(crate) fn address_of(&self, host: &str) -> Result<IpAddr> {
+        let spec = self.hosts.iter().find(|spec| spec.name == host);
+        let address = spec.and_then(|spec| spec.addresses().first().copied());
+        address.ok_or_else(|| {
+            Error::new(format!("no host `{host}` is on this network"))
+        })
+    }
+
+    pub(crate) fn hosts(&self) -> &[HostSpec] {
+        &self.hosts
+    }
+
+    pub(crate) fn profile_asked(&self) -> Profile {
+        self.profile
+    }
+
+    pub(crate) fn seed_or_fresh(&self) -> u64 {
+        self.seed.unwrap_or_else(Draw::fresh_seed)
+    }
+
     /// Brings it up: 2 ms or so for two hosts. [`crate::enter`] comes first.
     ///
     /// # Errors
     ///
     /// The call that this machine refused, why, and the cure.
     pub fn up(mut self) -> Result<Testbed> {
+        if let Some((reach, tracer)) = self.machines.take() {
+            return machine::connect(&self, &reach, tracer);
+        }
+        let character = self.character();
+        if let Some(uplink) = &self.uplink {
+            self.hosts.retain(|spec| spec.name == uplink.host);
+        }
         if !Path::new("/proc/sys/net/ipv6").exists() {
             // A kernel without IPv6: its hosts do with IPv4.
             self.hosts.iter_mut().for_each(HostSpec::drop_ipv6);
@@ -260,8 +326,11 @@ impl Network {
             stay_on_one_processor()?;
         }
         let recorder = Recorder::new();
-        let mut hosts = self.start_hosts(backend, &recorder)?;
-        let plugs = interfaces::connect(&mut hosts, backend)?;
+        let mut hosts = self.start_hosts(&character, backend, &recorder)?;
+        let mut plugs = interfaces::connect(&mut hosts, backend)?;
+        if let Some(uplink) = &self.uplink {
+            plugs.push(uplink.plug()?);
+        }
         let links = links(&hosts, &plugs)?;
         if backend == Backend::Pkt {
             for (host, links) in &links {
@@ -281,24 +350,23 @@ impl Network {
                 host.sample_with(wire.sampling());
             }
         }
-        let seed = self.seed.unwrap_or_else(Draw::fresh_seed);
-        let profile = self.profile;
+        let (seed, profile) = (self.seed_or_fresh(), self.profile);
         Ok(Testbed::new(hosts, wire, recorder, profile, backend, seed))
     }
 
     /// All hosts at once: each waits for the kernel more than it works.
     fn start_hosts(
         &self,
+        character: &Character,
         backend: Backend,
         recorder: &Recorder,
     ) -> Result<Vec<Host>> {
-        let character = self.character();
         std::thread::scope(|scope| {
             let starting: Vec<_> = self
                 .hosts
                 .iter()
                 .map(|spec| {
-                    let (character, recorder) = (&character, recorder.clone());
+                    let recorder = recorder.clone();
                     scope.spawn(move || {
                         let spec = spec.clone();
                         Host::start(spec, character.clone(), backend, recorder)
@@ -314,7 +382,7 @@ impl Network {
         })
     }
 
-    fn character(&self) -> Character {
+    pub(crate) fn character(&self) -> Character {
         let mut hosts = String::from("127.0.0.1 localhost\n::1 localhost\n");
         for host in &self.hosts {
             // A name that DNS is to be asked for is not in /etc/hosts.
@@ -332,6 +400,19 @@ impl Network {
             None => "# This network has no DNS server.\n".to_string(),
         };
         Character { hosts, resolv_conf, profile: self.profile }
+    }
+}
+
+impl Uplink {
+    /// At the wire it is every station that the host is not.
+    fn plug(&self) -> Result<Plug> {
+        let socket = self.socket.try_clone().call("dup packet socket")?;
+        Ok(Plug {
+            host: machine::LAN.to_string(),
+            lan: 0,
+            mac: [0; 6],
+            port: Box::new(Pkt::uplink(socket)),
+        })
     }
 }
 

@@ -12,9 +12,13 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
+use crate::autopsy::Autopsy;
 use crate::calls::Calls;
 use crate::error::{Call, Error, Result};
 use crate::host::Sampling;
+use crate::launch::Launch;
+use crate::machine::{Ask, Link};
+use crate::power::{Asked, Power};
 use crate::processes::{self, ProcessInfo, Rest};
 use crate::recorder::Recorder;
 use crate::sessions;
@@ -26,6 +30,8 @@ use crate::trace::{Line, Stream};
 const LONGEST_LINE: u64 = 4096;
 /// A program that prints more lines than this is stopped.
 const MOST_LINES: usize = 5_000;
+/// What was printed last may still be on its way when a program has ended.
+const LAST_LINES: Duration = Duration::from_millis(500);
 /// At so many lines the sockets are looked at. One that prints without end is
 /// stopped within a second, and not within ten.
 const MOST_SAMPLES: usize = 500;
@@ -93,12 +99,32 @@ fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
 /// host at the latest.
 pub struct Program {
     name: String,
+    output: Arc<Output>,
+    asked: Asked,
+    place: Place,
+}
+
+/// Where a program is.
+enum Place {
+    /// A child of ours.
+    Here(Here),
+    /// On another machine, a child of the agent there.
+    There(There),
+}
+
+struct Here {
     process: Process,
     calls: Option<Calls>,
     /// Readable once the process has ended.
     end: OwnedFd,
     stdin: Option<ChildStdin>,
-    output: Arc<Output>,
+}
+
+struct There {
+    link: Arc<Link>,
+    /// Which of the agent's programs it is.
+    id: usize,
+    pid: u32,
 }
 
 /// How a program ended.
@@ -147,6 +173,7 @@ impl Program {
         recorder: Recorder,
         sampling: Option<Sampling>,
         calls: Option<Calls>,
+        asked: Asked,
     ) -> Result<Program> {
         let mut child = process.lock();
         let end = sys::pidfd_open(child.id() as i32).call("pidfd_open")?;
@@ -167,14 +194,40 @@ impl Program {
             ear(Stream::Stderr).listen(stderr)?;
         }
         drop(child);
-        Ok(Program {
-            name: name.to_string(),
-            process,
-            calls,
-            end,
-            stdin,
-            output,
-        })
+        let place = Place::Here(Here { process, calls, end, stdin });
+        Ok(Program { name: name.to_string(), output, asked, place })
+    }
+
+    /// Starts a program on another machine, where the file is brought first.
+    pub(crate) fn there(
+        link: &Arc<Link>,
+        launch: Launch,
+        asked: Asked,
+    ) -> Result<Program> {
+        let launch = link.bring(launch)?;
+        let name = launch.name().to_string();
+        let output = Arc::<Output>::default();
+        link.listen_to(&name, output.clone());
+        let (id, pid) = link.ask(&Ask::Start(launch))?;
+        let place = Place::There(There { link: link.clone(), id, pid });
+        Ok(Program { name, output, asked, place })
+    }
+
+    /// What [`crate::Host::autopsy`] says of it there.
+    pub(crate) fn autopsy_there(&self, link: &Link) -> Result<Autopsy> {
+        match &self.place {
+            Place::There(there) => link.ask(&Ask::Autopsy(there.id)),
+            Place::Here(_) => {
+                Err(Error::new(format!("{} is not there", self.name)))
+            }
+        }
+    }
+
+    /// The output as it stands, and whether each of the two streams has ended:
+    /// for who tells it to another machine.
+    pub(crate) fn streams_ended(&self) -> (bool, u8) {
+        let lines = self.output.lock();
+        (lines.ended, lines.streams_ended)
     }
 
     /// The name that the scenario gave it.
@@ -184,12 +237,20 @@ impl Program {
 
     /// Its process number, as this run's /proc counts.
     pub fn pid(&self) -> u32 {
-        self.process.lock().id()
+        match &self.place {
+            Place::Here(here) => here.process.lock().id(),
+            Place::There(there) => there.pid,
+        }
     }
 
-    /// Its system calls, if any are watched ([`Launch::watch`]).
+    /// Its system calls, if any are watched ([`Launch::watch`]); none of a
+    /// program on another machine, whose calls only the trace has.
     pub fn calls(&self) -> Option<&Calls> {
-        self.calls.as_ref()
+        self.asked.note(Power::Calls);
+        match &self.place {
+            Place::Here(here) => here.calls.as_ref(),
+            Place::There(_) => None,
+        }
     }
 
     /// Waits for a line on standard output that begins with `prefix`; returns
@@ -240,8 +301,13 @@ impl Program {
     /// Writes a line to its standard input. A program that does not read, or
     /// has gone, is not an error here: the trace shows it.
     pub fn send_line(&mut self, line: &str) {
-        if let Some(stdin) = &mut self.stdin {
-            let _ = stdin.write_all(format!("{line}\n").as_bytes());
+        match &mut self.place {
+            Place::Here(here) => {
+                if let Some(stdin) = &mut here.stdin {
+                    let _ = stdin.write_all(format!("{line}\n").as_bytes());
+                }
+            }
+            Place::There(there) => there.tell(&Ask::Type(there.id, line.into())),
         }
     }
 
@@ -249,27 +315,138 @@ impl Program {
     /// own does so: a pipe holds 64 KiB, and the program need not read
     /// (pipe(7)).
     pub fn feed(&mut self, text: String) {
-        if let Some(mut stdin) = self.stdin.take() {
-            std::thread::spawn(move || stdin.write_all(text.as_bytes()));
+        match &mut self.place {
+            Place::Here(here) => {
+                if let Some(mut stdin) = here.stdin.take() {
+                    std::thread::spawn(move || {
+                        stdin.write_all(text.as_bytes())
+                    });
+                }
+            }
+            Place::There(there) => there.tell(&Ask::Feed(there.id, text)),
         }
     }
 
     /// Ends its standard input.
     pub fn close_stdin(&mut self) {
-        self.stdin = None;
+        match &mut self.place {
+            Place::Here(here) => here.stdin = None,
+            Place::There(there) => there.tell(&Ask::CloseInput(there.id)),
+        }
     }
 
     /// Waits for its end; `None`: it is still running.
     pub fn wait(&mut self, limit: Duration) -> Result<Option<Exit>> {
+        match &mut self.place {
+            Place::Here(here) => here.wait(limit, &self.output),
+            Place::There(there) => {
+                let wait = Ask::Wait(there.id, limit);
+                let exit: Option<Exit> = there.link.ask(&wait)?;
+                if exit.is_some() {
+                    self.output.wait_for_end(LAST_LINES);
+                }
+                Ok(exit)
+            }
+        }
+    }
+
+    /// Waits until every thread of the program, and of what it has started,
+    /// sleeps in a system call: it has done what it does by itself. `false`: it
+    /// is still at work. A thread that is held at a watched call sleeps.
+    pub fn wait_idle(&self, limit: Duration) -> Result<bool> {
+        match &self.place {
+            Place::Here(here) => here.wait_idle(limit),
+            Place::There(there) => {
+                there.link.ask(&Ask::WaitIdle(there.id, limit))
+            }
+        }
+    }
+
+    /// Sends it a signal, by its number. One that has ended gets none.
+    pub fn signal(&self, number: i32) -> Result<()> {
+        match &self.place {
+            Place::Here(here) => match sys::signal(&here.end, number) {
+                Err(err) if err.raw_os_error() == Some(libc::ESRCH) => Ok(()),
+                other => other.call(format!("pidfd_send_signal {number}")),
+            },
+            Place::There(there) => {
+                there.link.ask(&Ask::Signal(there.id, number))
+            }
+        }
+    }
+
+    /// The number of its first process, as this run's /proc counts; `None`: its
+    /// end has been waited for.
+    pub(crate) fn number(&self) -> Result<Option<i32>> {
+        match &self.place {
+            Place::Here(here) => sessions::number(&here.end),
+            Place::There(there) => Ok(i32::try_from(there.pid).ok()),
+        }
+    }
+
+    /// Every process of the program: itself, what it has started, and what has
+    /// left its session since, in the order of their numbers. It is in the list
+    /// while it is a zombie, and no longer once [`Program::wait`] has its exit.
+    pub fn processes(&self) -> Result<Vec<ProcessInfo>> {
+        match &self.place {
+            Place::Here(here) => {
+                let leader = sessions::number(&here.end)?;
+                processes::of_program(leader, &here.process.namespace)
+            }
+            Place::There(there) => there.link.ask(&Ask::Processes(there.id)),
+        }
+    }
+
+    /// How busy the program is for the time of `window`, which this waits.
+    pub fn rests(&self, window: Duration) -> Result<Rest> {
+        if let Place::There(there) = &self.place {
+            return there.link.ask(&Ask::Rests(there.id, window));
+        }
+        let (before, start) = (self.processes()?, Instant::now());
+        std::thread::sleep(window);
+        let (after, window) = (self.processes()?, start.elapsed());
+        Ok(Rest::between(&before, &after, window))
+    }
+
+    /// The threads of its first process.
+    pub fn threads(&self) -> Result<Vec<ThreadInfo>> {
+        match &self.place {
+            Place::Here(_) => threads::of_process(self.pid()),
+            Place::There(there) => there.link.ask(&Ask::Threads(there.id)),
+        }
+    }
+
+    /// Ends it at once.
+    pub fn kill(&mut self) {
+        match &mut self.place {
+            Place::Here(here) => here.process.kill(),
+            Place::There(there) => there.tell(&Ask::Kill(there.id)),
+        }
+    }
+}
+
+impl There {
+    /// What cannot fail here; that the other machine has gone shows elsewhere.
+    fn tell(&self, what: &Ask) {
+        let _ = self.link.ask::<()>(what);
+    }
+}
+
+impl Here {
+    fn wait(
+        &mut self,
+        limit: Duration,
+        output: &Output,
+    ) -> Result<Option<Exit>> {
         let deadline = Instant::now() + limit;
         loop {
-            if self.output.lock().count > MOST_LINES {
-                self.kill();
+            if output.lock().count > MOST_LINES {
+                self.process.kill();
                 return Ok(Some(Exit::TooMuchOutput));
             }
             let status = self.process.lock().try_wait().call("waitid")?;
             if let Some(status) = status {
-                self.output.wait_for_end(Duration::from_millis(500));
+                output.wait_for_end(LAST_LINES);
                 return Ok(Some(match (status.code(), status.signal()) {
                     (Some(code), _) => Exit::Code(code),
                     (None, signal) => Exit::Signal(signal.unwrap_or(0)),
@@ -294,10 +471,7 @@ impl Program {
         }
     }
 
-    /// Waits until every thread of the program, and of what it has started,
-    /// sleeps in a system call: it has done what it does by itself. `false`: it
-    /// is still at work. A thread that is held at a watched call sleeps.
-    pub fn wait_idle(&self, limit: Duration) -> Result<bool> {
+    fn wait_idle(&self, limit: Duration) -> Result<bool> {
         let deadline = Instant::now() + limit;
         let Some(leader) = sessions::number(&self.end)? else {
             return Ok(true); // It has ended.
@@ -325,49 +499,15 @@ impl Program {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
 
-    /// Sends it a signal, by its number. One that has ended gets none.
-    pub fn signal(&self, number: i32) -> Result<()> {
-        match sys::signal(&self.end, number) {
-            Err(err) if err.raw_os_error() == Some(libc::ESRCH) => Ok(()),
-            other => other.call(format!("pidfd_send_signal {number}")),
-        }
-    }
-
-    /// The number of its first process, as this run's /proc counts; `None`: its
-    /// end has been waited for.
-    pub(crate) fn number(&self) -> Result<Option<i32>> {
-        sessions::number(&self.end)
-    }
-
-    /// Every process of the program: itself, what it has started, and what has
-    /// left its session since, in the order of their numbers. It is in the list
-    /// while it is a zombie, and no longer once [`Program::wait`] has its exit.
-    pub fn processes(&self) -> Result<Vec<ProcessInfo>> {
-        let leader = sessions::number(&self.end)?;
-        processes::of_program(leader, &self.process.namespace)
-    }
-
-    /// How busy the program is for the time of `window`, which this waits.
-    pub fn rests(&self, window: Duration) -> Result<Rest> {
-        let (before, start) = (self.processes()?, Instant::now());
-        std::thread::sleep(window);
-        let (after, window) = (self.processes()?, start.elapsed());
-        Ok(Rest::between(&before, &after, window))
-    }
-
-    /// The threads of its first process.
-    pub fn threads(&self) -> Result<Vec<ThreadInfo>> {
-        threads::of_process(self.pid())
-    }
-
-    /// Ends it at once.
-    pub fn kill(&mut self) {
-        self.process.kill();
+impl Drop for There {
+    fn drop(&mut self) {
+        self.tell(&Ask::Kill(self.id));
     }
 }
 
-impl Drop for Program {
+impl Drop for Here {
     fn drop(&mut self) {
         // First, so that what was held in it does not go on.
         self.process.kill();
@@ -380,7 +520,7 @@ impl Drop for Program {
 
 /// The lines of standard output that nobody has asked for yet.
 #[derive(Default)]
-struct Output {
+pub(crate) struct Output {
     lines: Mutex<Lines>,
     changed: Condvar,
 }
@@ -394,6 +534,25 @@ struct Lines {
 }
 
 impl Output {
+    /// One more line; how many there are by now.
+    pub(crate) fn hear(&self, stream: Stream, line: String) -> usize {
+        let mut lines = self.lock();
+        lines.count += 1;
+        if stream == Stream::Stdout {
+            lines.unread.push_back(line);
+        }
+        self.changed.notify_all();
+        lines.count
+    }
+
+    /// So many streams have ended, standard output among them or not.
+    pub(crate) fn have_ended(&self, stdout: bool, streams: u8) {
+        let mut lines = self.lock();
+        lines.ended = stdout;
+        lines.streams_ended = streams;
+        self.changed.notify_all();
+    }
+
     fn lock(&self) -> MutexGuard<'_, Lines> {
         self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
@@ -448,6 +607,9 @@ impl Ear {
                 lines.ended |= self.stream == Stream::Stdout;
                 lines.streams_ended += 1;
                 self.output.changed.notify_all();
+                drop(lines);
+                // Who tells another machine of it waits there.
+                self.recorder.wake();
             })
             .call("clone thread")?;
         Ok(())
@@ -479,12 +641,6 @@ impl Ear {
         let (program, stream) = (self.program.clone(), self.stream);
         let out = Line { program, stream, line: line.clone() };
         self.recorder.output(&self.host, out);
-        let mut lines = self.output.lock();
-        lines.count += 1;
-        if stream == Stream::Stdout {
-            lines.unread.push_back(line);
-        }
-        self.output.changed.notify_all();
-        lines.count <= MOST_LINES
+        self.output.hear(stream, line) <= MOST_LINES
     }
 }

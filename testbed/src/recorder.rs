@@ -29,6 +29,9 @@ struct Shared {
 pub(crate) struct Log {
     pub(crate) events: Vec<Event>,
     pub(crate) not_kept: u64,
+    /// Frames of which more became known after they had been added, for who
+    /// tells another machine of them.
+    pub(crate) amended: Vec<usize>,
     frames: usize,
     bytes: usize,
 }
@@ -90,6 +93,7 @@ impl Recorder {
             log.events.get_mut(index).map(|event| &mut event.what)
         {
             change(frame);
+            log.amended.push(index);
         }
         self.shared.changed.notify_all();
     }
@@ -102,11 +106,13 @@ impl Recorder {
         self.push(host, What::Output(line));
     }
 
-    /// Adds what has happened a moment ago, in another process.
-    pub(crate) fn at(&self, t_ns: u64, host: &str, what: What) {
+    /// Adds what has happened a moment ago, in another process; its place in
+    /// the list.
+    pub(crate) fn at(&self, t_ns: u64, host: &str, what: What) -> usize {
         let mut log = self.log();
         log.events.push(Event { t_ns, host: host.to_string(), what });
         self.shared.changed.notify_all();
+        log.events.len() - 1
     }
 
     /// Adds a call; its time.

@@ -1,5 +1,6 @@
 //! A network that is up.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -9,8 +10,10 @@ use crate::autopsy::Autopsy;
 use crate::draw::Draw;
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::machine::{ClockInfo, Merge};
 use crate::netlink;
 use crate::network::Backend;
+use crate::power::Power;
 use crate::profile::Profile;
 use crate::program::Program;
 use crate::recorder::Recorder;
@@ -31,6 +34,9 @@ pub struct Testbed {
     profile: Profile,
     backend: Backend,
     seed: u64,
+    kernel: String,
+    /// Of hosts on other machines: what their agents tell.
+    merge: Option<Arc<Merge>>,
 }
 
 impl Testbed {
@@ -42,7 +48,56 @@ impl Testbed {
         backend: Backend,
         seed: u64,
     ) -> Testbed {
-        Testbed { hosts, wire, recorder, profile, backend, seed }
+        let kernel = crate::kernel_release();
+        Testbed {
+            hosts,
+            wire,
+            recorder,
+            profile,
+            backend,
+            seed,
+            kernel,
+            merge: None,
+        }
+    }
+
+    /// The same, of hosts on other machines, with these kernels.
+    pub(crate) fn of_machines(
+        mut self,
+        kernel: String,
+        merge: Arc<Merge>,
+    ) -> Testbed {
+        self.kernel = kernel;
+        self.merge = Some(merge);
+        self
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// What each machine's clock showed at the trace's time 0; none where the
+    /// hosts share one.
+    pub fn clocks(&self) -> Vec<ClockInfo> {
+        self.merge.as_ref().map_or(Vec::new(), |merge| merge.clocks())
+    }
+
+    /// What has been asked of the hosts so far that hosts on other machines
+    /// have not got.
+    pub fn asked(&self) -> BTreeSet<Power> {
+        let mut asked: BTreeSet<Power> =
+            self.hosts.iter().flat_map(Host::asked).collect();
+        if self.hosts.len() > 2 {
+            asked.insert(Power::MoreHosts);
+        }
+        asked
+    }
+
+    /// How long a question to every host takes.
+    pub fn round_trip(&self) -> Result<Duration> {
+        let start = Instant::now();
+        self.wire.sample()?;
+        Ok(start.elapsed())
     }
 
     /// The host of this name.
@@ -185,6 +240,9 @@ impl Testbed {
         self.wire.sample()?;
         self.hosts.iter().for_each(Host::settle);
         let mut events = self.recorder.log().events.clone();
+        if let Some(merge) = &self.merge {
+            merge.retime(&mut events);
+        }
         // A frame is written down once it is delivered, with the time at which
         // it came; what changed meanwhile stands before it in the list.
         events.sort_by_key(|event| event.t_ns);
@@ -196,6 +254,7 @@ impl Testbed {
             losses,
             not_kept,
             calls_not_kept,
+            clocks: self.clocks(),
             ..self.blank_trace()
         })
     }
@@ -203,7 +262,7 @@ impl Testbed {
     /// The trace before anything has happened: what the world is.
     pub fn blank_trace(&self) -> Trace {
         Trace {
-            kernel: crate::kernel_release(),
+            kernel: self.kernel.clone(),
             profile: self.profile.name().to_string(),
             backend: self.backend.name().to_string(),
             seed: self.seed,
@@ -220,6 +279,7 @@ impl Testbed {
             losses: Vec::new(),
             not_kept: 0,
             calls_not_kept: 0,
+            clocks: Vec::new(),
         }
     }
 
@@ -227,6 +287,10 @@ impl Testbed {
     /// queue between a host and the wire, or in the write to a host.
     pub fn losses(&self) -> Result<Vec<String>> {
         let mut losses = self.wire.losses()?;
+        if let Some(merge) = &self.merge {
+            losses.extend(merge.losses());
+            return Ok(losses);
+        }
         for host in &self.hosts {
             for number in 0..host.spec().interfaces.len() {
                 let name = format!("eth{number}");

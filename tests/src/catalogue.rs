@@ -1,9 +1,11 @@
 //! Which labs there are.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
+use testbed::Power;
 
 use crate::{GRADERS, Grader};
 
@@ -21,6 +23,10 @@ pub struct Lab {
     pub minutes: u32,
     /// What it takes beyond two hosts and an ordinary program.
     pub needs: Vec<Need>,
+    /// What it takes that hosts on other machines have not got: it is not run
+    /// there.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub machines_lack: BTreeSet<Power>,
     /// Names that it had in earlier versions of the course: what the learner
     /// did under them counts.
     #[serde(default, skip_serializing)]

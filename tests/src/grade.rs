@@ -1,10 +1,12 @@
 //! A subject in, a verdict out.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
+use testbed::machine::Reach;
 use testbed::{Backend, Draw};
 
 use crate::catalogue::{Lab, root};
@@ -26,6 +28,8 @@ pub struct Options {
     pub seed: Option<u64>,
     /// This backend and no other.
     pub backend: Option<Backend>,
+    /// The machines, of the backend that is those.
+    pub machines: Option<Reach>,
     /// Hears what is going on.
     pub hear: Option<fn(Phase)>,
 }
@@ -64,6 +68,7 @@ pub fn grade(
         looks_like: None,
         doubt: None,
         scripts: Vec::new(),
+        asked: BTreeSet::new(),
         notes: Vec::new(),
         text: None,
     };
@@ -155,10 +160,15 @@ fn perform_all(
             binary: binary(at)?,
             profile: take.profile,
             backend: options.backend,
+            machines: options.machines.clone(),
             seed,
             syscalls: std::env::var_os(SYSCALLS).is_some(),
             ..Request::default()
         });
+    }
+    if options.machines.is_some() {
+        // A machine is one run's at a time.
+        return requests.iter().map(|one| perform(one, |_, _| ())).collect();
     }
     std::thread::scope(|scope| {
         let takes: Vec<_> = requests
@@ -235,6 +245,8 @@ fn judge(
         judge.unknown.join("], [")
     );
     conclude(grader, judge, verdict);
+    verdict.asked =
+        performances.iter().flat_map(|one| &one.asked).copied().collect();
     verdict.doubt = doubt(performances, verdict);
     verdict.scripts = performances.iter().flat_map(filter::scripts).collect();
     Ok(())

@@ -153,6 +153,7 @@ pub static GRADERS: &[&Grader] = &[
 /// a scenario or a wrong program's part, if this process was started for that,
 /// and settles how snapshots are compared.
 pub fn first_of_all() {
+    testbed::machine::act();
     perform::play_if_asked();
     generated::act_if_asked();
     snapshot::settle_environment();

@@ -1,12 +1,12 @@
 //! What a grader says: named checks with evidence, and for a failure its cause.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use testbed::trace::What;
-use testbed::{Exit, TcpSocket, Trace};
+use testbed::{Exit, Power, TcpSocket, Trace};
 
 use crate::causes;
 use crate::generated::Script;
@@ -44,6 +44,9 @@ pub struct Performance {
     /// How many times slower than usual the machine was; 1: it was not.
     #[serde(default)]
     pub slack: u32,
+    /// What was asked of the hosts that hosts on other machines have not got.
+    #[serde(default)]
+    pub asked: BTreeSet<Power>,
 }
 
 /// A program that does not sleep in the kernel while it has nothing to do.
@@ -112,6 +115,9 @@ pub struct Verdict {
     /// Each program's words and its input, for who compares subjects.
     #[serde(skip)]
     pub scripts: Vec<Script>,
+    /// What it asked of its hosts that hosts on other machines have not got.
+    #[serde(skip)]
+    pub asked: BTreeSet<Power>,
     /// What is to be known about the grading itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,

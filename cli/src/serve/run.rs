@@ -1,7 +1,7 @@
 //! A run for a page: its events and its figure as they happen, and at the end
 //! what differs from the run that the page shows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -324,6 +324,7 @@ impl Tale {
             restless: Vec::new(),
             scripts: Vec::new(),
             slack: 1,
+            asked: BTreeSet::new(),
         };
         if self.trace.events.is_empty() {
             return Ok(Vec::new());

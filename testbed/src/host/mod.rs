@@ -3,6 +3,7 @@
 mod birth;
 mod tables;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
@@ -20,7 +21,9 @@ use crate::descriptors::{Descriptor, Names, Tables};
 use crate::error::{Call, Error, Result};
 use crate::ipc::IpcObject;
 use crate::launch::Launch;
+use crate::machine::{Ask, Link};
 use crate::network::{Backend, HostSpec};
+use crate::power::{Asked, Power};
 use crate::profile::Profile;
 use crate::program::{Mourner, Program};
 use crate::recorder::Recorder;
@@ -40,10 +43,24 @@ pub struct Host {
     spec: HostSpec,
     addresses: Addresses,
     character: Character,
+    recorder: Recorder,
+    place: Place,
+    asked: Asked,
+}
+
+/// Where a host is.
+enum Place {
+    /// Namespaces of this machine.
+    Here(Box<Here>),
+    /// Another machine, where an agent of ours acts for it.
+    There(Arc<Link>),
+}
+
+/// A host of this machine: its thread, and what it is to look after.
+struct Here {
     core: Core,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    recorder: Recorder,
     sampling: Option<Sampling>,
     mourners: Mutex<Vec<Mourner>>,
     tracings: Mutex<Vec<Tracing>>,
@@ -134,18 +151,70 @@ impl Host {
         let core = started
             .recv()
             .map_err(|_| Error::new(format!("{}: no start", spec.name)))??;
-        Ok(Host {
-            addresses: Addresses::new(spec.addresses()),
-            spec,
-            character,
+        let here = Here {
             core,
             jobs: Some(jobs),
             thread: Some(thread),
-            recorder,
             sampling: None,
             mourners: Mutex::default(),
             tracings: Mutex::default(),
-        })
+        };
+        let place = Place::Here(Box::new(here));
+        Ok(Host::at_place(spec, character, recorder, place))
+    }
+
+    /// A host on another machine.
+    pub(crate) fn there(
+        spec: HostSpec,
+        character: Character,
+        recorder: Recorder,
+        link: Arc<Link>,
+    ) -> Host {
+        Host::at_place(spec, character, recorder, Place::There(link))
+    }
+
+    fn at_place(
+        spec: HostSpec,
+        character: Character,
+        recorder: Recorder,
+        place: Place,
+    ) -> Host {
+        Host {
+            addresses: Addresses::new(spec.addresses()),
+            spec,
+            character,
+            recorder,
+            place,
+            asked: Asked::default(),
+        }
+    }
+
+    /// The way to it, if it is on another machine.
+    pub(crate) fn link(&self) -> Option<&Arc<Link>> {
+        match &self.place {
+            Place::Here(_) => None,
+            Place::There(link) => Some(link),
+        }
+    }
+
+    /// What it has been asked for that a host on another machine has not.
+    pub(crate) fn asked(&self) -> BTreeSet<Power> {
+        self.asked.all()
+    }
+
+    /// The host, if it is here, for what none but such a one can do.
+    fn here(&self, power: Power) -> Result<&Here> {
+        self.asked.note(power);
+        match &self.place {
+            Place::Here(here) => Ok(here),
+            Place::There(_) => Err(Error::new(format!(
+                "{}: {}",
+                self.name(),
+                power.meaning()
+            ))
+            .cause("a host on another machine has not got it")
+            .cure("run it without `--on vagrant`")),
+        }
     }
 
     /// The host name.
@@ -184,14 +253,28 @@ impl Host {
     }
 
     /// Runs `f` on a thread that is on this host, and waits for it: sockets
-    /// that it opens are the host's, and stay so wherever they are used.
+    /// that it opens are the host's, and stay so wherever they are used. A host
+    /// on another machine cannot; for TCP connections, [`Host::connect`] and
+    /// [`Host::listen`] do it there too.
     ///
     /// The thread is not in the host's PID namespace: there is no /proc/self
     /// for it. What needs one is a program's work.
     pub fn at<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T> {
+        self.here(Power::OwnSockets)?;
+        self.act(f)
+    }
+
+    /// The same for what can be asked of an agent too.
+    pub(crate) fn act<T: Send>(
+        &self,
+        f: impl FnOnce() -> T + Send,
+    ) -> Result<T> {
+        let Some(first) = self.process() else {
+            return Err(Error::new(format!("{} is not here", self.name())));
+        };
         std::thread::scope(|scope| {
             let thread = scope.spawn(|| {
-                self.join_as_thread()?;
+                join_as_thread(first)?;
                 Ok(f())
             });
             match thread.join() {
@@ -206,7 +289,8 @@ impl Host {
         &self,
         f: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Acting<T>> {
-        let first = self.core.first.try_clone().call("dup pidfd")?;
+        let here = self.here(Power::OwnSockets)?;
+        let first = here.core.first.try_clone().call("dup pidfd")?;
         let (ready, joined) = channel();
         let thread = std::thread::Builder::new()
             .name(format!("on {}", self.name()))
@@ -226,10 +310,17 @@ impl Host {
 
     /// Starts a program on this host.
     pub fn start_program(&self, launch: Launch) -> Result<Program> {
+        let here = match &self.place {
+            Place::Here(here) => here,
+            Place::There(link) => {
+                let asked = self.asked.clone();
+                return Program::there(link, launch, asked);
+            }
+        };
         let recorder = self.recorder.clone();
         let host = self.name().to_string();
-        let sampling = self.sampling.clone();
-        let room = self.core.room.clone();
+        let sampling = here.sampling.clone();
+        let room = here.core.room.clone();
         let plan = launch.plan(&host)?;
         let watch =
             plan.map(|plan| plan.start(recorder.clone())).transpose()?;
@@ -239,16 +330,16 @@ impl Host {
             true => {
                 let (lead, seizure, tracing) =
                     Tracing::start(launch.name(), &host, recorder.clone())?;
-                self.tracings().push(tracing);
+                here.tracings().push(tracing);
                 (Some(lead), Some(seizure))
             }
         };
         let (spawned, launch) =
-            self.run(move || (launch.spawn(&room, lead, filter), launch))?;
+            here.run(move || (launch.spawn(&room, lead, filter), launch))?;
         seizure.map_or(Ok(()), Seizure::wait)?;
         let calls = arrival.map_or(Ok(None), Arrival::wait)?;
         let process = spawned?;
-        if let Ok(mut mourners) = self.mourners.lock() {
+        if let Ok(mut mourners) = here.mourners.lock() {
             mourners.retain(|mourner| !mourner.is_done());
             mourners.push(process.mourner());
         }
@@ -259,16 +350,21 @@ impl Host {
             recorder,
             sampling,
             calls,
+            self.asked.clone(),
         )
     }
 
     /// The host's TCP sockets at this moment.
     pub fn tcp_sockets(&self) -> Result<Vec<TcpSocket>> {
-        self.core.inspector.tcp()
+        match &self.place {
+            Place::Here(here) => here.core.inspector.tcp(),
+            Place::There(link) => link.ask(&Ask::TcpSockets),
+        }
     }
 
     /// The descriptors of a program's first process; none once it has ended.
     pub fn descriptors(&self, program: &Program) -> Result<Vec<Descriptor>> {
+        self.here(Power::Processes)?;
         match program.number()? {
             Some(pid) => self.descriptors_of(pid),
             None => Ok(Vec::new()),
@@ -278,22 +374,21 @@ impl Host {
     /// The descriptors of a process of this host, by its number as this run's
     /// /proc counts. A zombie has none.
     pub fn descriptors_of(&self, pid: i32) -> Result<Vec<Descriptor>> {
+        self.here(Power::Processes)?;
         descriptors::of_process(pid, &self.tables()?)
     }
 
     /// What the host's IPC namespace, /dev/shm and /dev/mqueue hold: what its
     /// programs have made and not removed.
     pub fn ipc(&self) -> Result<Vec<IpcObject>> {
-        let mut objects = self.run(ipc::system_v)??;
-        objects.extend(ipc::posix(&self.core.room));
-        Ok(objects)
+        self.here(Power::Processes)?.ipc()
     }
 
     /// The directory that its programs start in and can write to, as this
     /// process sees it (not its threads that are on a host). `None`: this
     /// machine has no place for one.
     pub fn scratch(&self) -> Option<PathBuf> {
-        self.core.room.scratch()
+        self.here(Power::Processes).ok()?.core.room.scratch()
     }
 
     /// Sends a signal, by its number, to a process of this host, by its number
@@ -303,13 +398,14 @@ impl Host {
     ///
     /// A process of another host, or of none, and the host's own process 1.
     pub fn signal(&self, pid: i32, number: i32) -> Result<()> {
+        let here = self.here(Power::Processes)?;
         let process = sys::pidfd_open(pid);
         let process = process.call(format!("pidfd_open {pid}"))?;
-        let first = sessions::number(&self.core.first)?.unwrap_or_default();
-        let here = processes::inode(first, "pid");
+        let first = sessions::number(&here.core.first)?.unwrap_or_default();
+        let ours = processes::inode(first, "pid");
         if pid == first
-            || here.is_none()
-            || here != processes::inode(pid, "pid")
+            || ours.is_none()
+            || ours != processes::inode(pid, "pid")
         {
             let name = self.name();
             return Err(Error::new(format!("{pid} is no program of {name}")));
@@ -330,6 +426,10 @@ impl Host {
         trace: Option<&Trace>,
         everywhere: Option<Vec<TcpSocket>>,
     ) -> Result<Autopsy> {
+        let here = match &self.place {
+            Place::Here(here) => here,
+            Place::There(link) => return program.autopsy_there(link),
+        };
         let this = fs::read_link("/proc/self").call("readlink /proc/self")?;
         let mut processes = program.processes()?;
         // The name of its file, which may be any, says less.
@@ -342,7 +442,7 @@ impl Host {
         let world = World {
             processes,
             tables: self.tables()?,
-            objects: self.ipc()?,
+            objects: here.ipc()?,
             addresses: self.addresses(),
             everywhere,
             trace,
@@ -358,12 +458,78 @@ impl Host {
 
     /// Waits until what its tracers have seen by now is in the trace.
     pub(crate) fn settle(&self) {
-        self.tracings().iter().for_each(Tracing::settle);
+        if let Place::Here(here) = &self.place {
+            here.tracings().iter().for_each(Tracing::settle);
+        }
     }
 
     /// Calls of its traced programs of which nothing was kept.
     pub(crate) fn calls_not_kept(&self) -> u64 {
-        self.tracings().iter().map(Tracing::not_kept).sum()
+        match &self.place {
+            Place::Here(here) => {
+                here.tracings().iter().map(Tracing::not_kept).sum()
+            }
+            Place::There(_) => 0,
+        }
+    }
+
+    /// A descriptor of the host's process 1: setns(2) takes it. `None`: the
+    /// host is on another machine.
+    pub fn process(&self) -> Option<&OwnedFd> {
+        match &self.place {
+            Place::Here(here) => Some(&here.core.first),
+            Place::There(_) => None,
+        }
+    }
+
+    /// Runs a job on the thread whose children are the host's processes.
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        match &self.place {
+            Place::Here(here) => here.run(job),
+            Place::There(_) => {
+                Err(Error::new(format!("{} is not here", self.name())))
+            }
+        }
+    }
+
+    pub(crate) fn spec(&self) -> &HostSpec {
+        &self.spec
+    }
+
+    /// Has the wire look at the sockets whenever a program prints.
+    pub(crate) fn sample_with(&mut self, sampling: Sampling) {
+        if let Place::Here(here) = &mut self.place {
+            here.sampling = Some(sampling);
+        }
+    }
+
+    /// The network namespace, for a device that is to be made in it.
+    pub(crate) fn netns(&self) -> Result<&OwnedFd> {
+        match &self.place {
+            Place::Here(here) => Ok(&here.core.netns),
+            Place::There(_) => {
+                Err(Error::new(format!("{} is not here", self.name())))
+            }
+        }
+    }
+
+    /// Gives the wire its ends of the TAP devices.
+    pub(crate) fn take_taps(&mut self) -> Vec<Tap> {
+        match &mut self.place {
+            Place::Here(here) => std::mem::take(&mut here.core.taps),
+            Place::There(_) => Vec::new(),
+        }
+    }
+}
+
+impl Here {
+    fn ipc(&self) -> Result<Vec<IpcObject>> {
+        let mut objects = self.run(ipc::system_v)??;
+        objects.extend(ipc::posix(&self.core.room));
+        Ok(objects)
     }
 
     fn tracings(&self) -> MutexGuard<'_, Vec<Tracing>> {
@@ -371,13 +537,7 @@ impl Host {
         tracings.unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// A descriptor of the host's process 1: setns(2) takes it.
-    pub fn process(&self) -> &OwnedFd {
-        &self.core.first
-    }
-
-    /// Runs a job on the thread whose children are the host's processes.
-    pub(crate) fn run<T: Send + 'static>(
+    fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T> {
@@ -390,32 +550,9 @@ impl Host {
         jobs.send(job).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())
     }
-
-    /// The network namespace, for a device that is to be made in it.
-    pub(crate) fn netns(&self) -> &OwnedFd {
-        &self.core.netns
-    }
-
-    /// Gives the wire its ends of the TAP devices.
-    pub(crate) fn take_taps(&mut self) -> Vec<Tap> {
-        std::mem::take(&mut self.core.taps)
-    }
-
-    pub(crate) fn spec(&self) -> &HostSpec {
-        &self.spec
-    }
-
-    /// Has the wire look at the sockets whenever a program prints.
-    pub(crate) fn sample_with(&mut self, sampling: Sampling) {
-        self.sampling = Some(sampling);
-    }
-
-    fn join_as_thread(&self) -> Result<()> {
-        join_as_thread(&self.core.first)
-    }
 }
 
-impl Drop for Host {
+impl Drop for Here {
     fn drop(&mut self) {
         // The end of process 1 is the end of every process of the host.
         let _ = kill(self.core.first_pid, Signal::SIGKILL);
@@ -429,6 +566,14 @@ impl Drop for Host {
             let _ = thread.join();
         }
         let _ = nix::sys::wait::waitpid(self.core.first_pid, None);
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Place::There(link) = &self.place {
+            link.hang_up();
+        }
     }
 }
 

@@ -7,9 +7,11 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use super::Host;
+use super::{Host, Place};
 use crate::error::{Call, Error, Result};
+use crate::machine::Ask;
 use crate::neighbours::Neighbour;
+use crate::power::Power;
 use crate::routes::{Change, Route};
 use crate::{counters, netlink, routes, sessions, sys};
 
@@ -19,7 +21,8 @@ impl Host {
     /// /etc/resolv.conf, /etc/nsswitch.conf, /etc/host.conf, /etc/gai.conf and
     /// /etc/services.
     pub fn owns(&self, path: &str) -> bool {
-        self.core.files.contains(&path)
+        self.here(Power::Files)
+            .is_ok_and(|here| here.core.files.contains(&path))
     }
 
     /// Writes a file that is the host's own.
@@ -33,13 +36,18 @@ impl Host {
             return Err(Error::new(what));
         }
         let (path, text) = (path.to_string(), text.to_string());
-        self.run(move || fs::write(&path, text).call(format!("write {path}")))?
+        let here = self.here(Power::Files)?;
+        here.run(move || fs::write(&path, text).call(format!("write {path}")))?
     }
 
     /// Reads a setting of this host; the name as in sysctl(8).
     pub fn sysctl(&self, name: &str) -> Result<String> {
+        let here = match &self.place {
+            Place::Here(here) => here,
+            Place::There(link) => return link.ask(&Ask::Sysctl(name.into())),
+        };
         let path = sysctl_path(name);
-        self.run(move || {
+        here.run(move || {
             let text = fs::read_to_string(&path);
             text.call(format!("read {}", path.display()))
         })?
@@ -53,8 +61,14 @@ impl Host {
     /// Some settings belong to the whole machine and have no copy in a network
     /// namespace (`net.core.rmem_max`, `net.ipv4.tcp_mem`).
     pub fn set_sysctl(&self, name: &str, value: &str) -> Result<()> {
+        let here = match &self.place {
+            Place::Here(here) => here,
+            Place::There(link) => {
+                return link.ask(&Ask::SetSysctl(name.into(), value.into()));
+            }
+        };
         let (path, value) = (sysctl_path(name), value.to_string());
-        self.run(move || {
+        here.run(move || {
             let written = fs::write(&path, &value);
             written.call(format!("write `{value}` to {}", path.display()))
         })?
@@ -63,7 +77,11 @@ impl Host {
     /// A table of this host's network as text, by its name in proc_net(5):
     /// `arp`, `route`, `snmp`, `netstat`.
     pub fn net_table(&self, name: &str) -> Result<String> {
-        let first = sessions::number(&self.core.first)?.unwrap_or_default();
+        let here = match &self.place {
+            Place::Here(here) => here,
+            Place::There(link) => return link.ask(&Ask::NetTable(name.into())),
+        };
+        let first = sessions::number(&here.core.first)?.unwrap_or_default();
         let path = format!("/proc/{first}/net/{name}");
         fs::read_to_string(&path).call(format!("read {path}"))
     }
@@ -71,7 +89,7 @@ impl Host {
     /// What the host knows of the stations on the wire of an interface (`eth0`).
     pub fn neighbours(&self, interface: &str) -> Result<Vec<Neighbour>> {
         let name = interface.to_string();
-        self.run(move || netlink::neighbours(&name))?
+        self.here(Power::Tables)?.run(move || netlink::neighbours(&name))?
     }
 
     /// Sets an entry of the neighbour table by hand: it is
@@ -83,7 +101,7 @@ impl Host {
         station: [u8; 6],
     ) -> Result<()> {
         let name = interface.to_string();
-        self.run(move || netlink::set_neighbour(&name, address, station))?
+        self.here(Power::Tables)?.run(move || netlink::set_neighbour(&name, address, station))?
     }
 
     /// Deletes an entry of the neighbour table.
@@ -97,13 +115,17 @@ impl Host {
         address: IpAddr,
     ) -> Result<()> {
         let name = interface.to_string();
-        self.run(move || netlink::delete_neighbour(&name, address))?
+        self.here(Power::Tables)?.run(move || netlink::delete_neighbour(&name, address))?
     }
 
     /// What its kernel has counted since it is up, by the names of nstat(8):
     /// `UdpInCsumErrors`, `IpInHdrErrors`.
     pub fn counters(&self) -> Result<BTreeMap<String, u64>> {
-        let first = sessions::number(&self.core.first)?;
+        let here = match &self.place {
+            Place::Here(here) => here,
+            Place::There(link) => return link.ask(&Ask::Counters),
+        };
+        let first = sessions::number(&here.core.first)?;
         let gone = || Error::new(format!("{} has ended", self.name()));
         counters::of_process(first.ok_or_else(gone)?)
     }
@@ -140,19 +162,19 @@ impl Host {
 
     fn change_route(&self, what: Change, route: &str) -> Result<()> {
         let route: Route = route.parse()?;
-        self.run(move || routes::change(what, &route))?
+        self.here(Power::Tables)?.run(move || routes::change(what, &route))?
     }
 
     /// The main routing table, IPv4 first.
     pub fn routes(&self) -> Result<Vec<Route>> {
-        self.run(|| routes::list(false))?
+        self.here(Power::Tables)?.run(|| routes::list(false))?
     }
 
     /// The exceptions to it that the kernel has learned by itself, each for one
     /// destination: from an ICMP redirect, or of a path's MTU. It is what
     /// `ip route show cache` lists, since Linux 5.3.
     pub fn learned_routes(&self) -> Result<Vec<Route>> {
-        self.run(|| routes::list(true))?
+        self.here(Power::Tables)?.run(|| routes::list(true))?
     }
 
     /// For each destination the route that the kernel takes now, by asking it
@@ -163,7 +185,7 @@ impl Host {
         destinations: &[IpAddr],
     ) -> Result<Vec<Option<Route>>> {
         let destinations = destinations.to_vec();
-        self.run(move || routes::ask(&destinations))?
+        self.here(Power::Tables)?.run(move || routes::ask(&destinations))?
     }
 
     /// Gives an interface one more address. With the longest prefix, 32 or 128,
@@ -180,7 +202,7 @@ impl Host {
         prefix: u8,
     ) -> Result<()> {
         let name = interface.to_string();
-        self.run(move || netlink::add_address(&name, address, prefix))??;
+        self.here(Power::Tables)?.run(move || netlink::add_address(&name, address, prefix))??;
         self.addresses.add(address);
         Ok(())
     }
@@ -189,14 +211,14 @@ impl Host {
     /// Ethernet's is 1500.
     pub fn set_mtu(&self, interface: &str, mtu: u32) -> Result<()> {
         let name = interface.to_string();
-        self.run(move || netlink::set_mtu(&name, mtu))?
+        self.here(Power::Tables)?.run(move || netlink::set_mtu(&name, mtu))?
     }
 
     /// Puts a frame on the wire as it stands, from the destination station
     /// address on: one that no kernel would send. `interface` is `eth0` ...
     pub fn send_frame(&self, interface: &str, frame: &[u8]) -> Result<()> {
         let (interface, frame) = (interface.to_string(), frame.to_vec());
-        self.run(move || {
+        self.here(Power::Tables)?.run(move || {
             let socket = sys::packet_socket(netlink::index(&interface)?)
                 .call(format!("socket AF_PACKET on {interface}"))?;
             let sent = nix::unistd::write(&socket, &frame);

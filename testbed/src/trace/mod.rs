@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::machine::ClockInfo;
 use crate::packet::Packet;
 use crate::sockets::TcpState;
 
@@ -26,11 +27,12 @@ pub use view::{SegmentView, View};
 /// is the same in every run, [`Trace::to_pcapng`] the frames for Wireshark.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
-    /// `uname -r` of the kernel that both hosts shared.
+    /// `uname -r` of the kernel that both hosts shared; of machines, of each
+    /// different one.
     pub kernel: String,
     /// `book` or `modern`.
     pub profile: String,
-    /// `tap` or `pkt`.
+    /// `tap`, `pkt` or `vagrant`.
     pub backend: String,
     /// What the run's ports, payloads and counts were drawn from.
     pub seed: u64,
@@ -49,6 +51,10 @@ pub struct Trace {
     /// nothing was kept.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub calls_not_kept: u64,
+    /// Of hosts on other machines: what each one's clock showed at time 0. The
+    /// events' times are this clock's already.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clocks: Vec<ClockInfo>,
 }
 
 /// A host as the trace knows it.

@@ -15,6 +15,7 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Call, Error, Result};
+use crate::machine::{self, Link};
 use crate::netlink::Links;
 use crate::recorder::Recorder;
 use crate::sampler::Sampler;
@@ -67,10 +68,12 @@ struct Line {
     orders: Sender<Order>,
     bell: Arc<EventFd>,
     names: Arc<[String]>,
+    /// Between machines: each has a wire of its own, at which a rule is armed.
+    between_machines: bool,
 }
 
-enum Order {
-    Arm(Rule, Sender<usize>),
+pub(crate) enum Order {
+    Arm(Rule, Sender<Result<usize>>),
     /// The same, with a step in the trace.
     ArmAloud(Rule, Sender<()>),
     Release(usize, Sender<()>),
@@ -105,10 +108,31 @@ impl Wire {
             .spawn(move || carrier.run())
             .call("clone thread")?;
         Ok(Wire {
-            line: Line { orders, bell, names },
+            line: Line { orders, bell, names, between_machines: false },
             thread: Some(thread),
             counters,
             links: Mutex::new(links),
+            links_touched: Mutex::default(),
+        })
+    }
+
+    /// The wire between hosts on other machines, which passes on what it is
+    /// told.
+    pub(crate) fn of_machines(links: Vec<(String, Arc<Link>)>) -> Result<Wire> {
+        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+        let bell = EventFd::from_value_and_flags(0, flags).call("eventfd")?;
+        let names = links.iter().map(|(host, _)| host.clone()).collect();
+        let (orders, inbox) = channel();
+        let thread = std::thread::Builder::new()
+            .name("wire".into())
+            .spawn(move || machine::pass_on(&links, &inbox))
+            .call("clone thread")?;
+        let bell = Arc::new(bell);
+        Ok(Wire {
+            line: Line { orders, bell, names, between_machines: true },
+            thread: Some(thread),
+            counters: Arc::default(),
+            links: Mutex::default(),
             links_touched: Mutex::default(),
         })
     }
@@ -117,7 +141,7 @@ impl Wire {
     pub fn arm(&self, rule: &str) -> Result<Armed> {
         let rule: Rule = rule.parse()?;
         self.line.check_rule(&rule)?;
-        let id = self.line.ask(|reply| Order::Arm(rule, reply))?;
+        let id = self.line.ask(|reply| Order::Arm(rule, reply))??;
         Ok(Armed { id })
     }
 
@@ -222,7 +246,16 @@ impl Line {
     }
 
     fn check_rule(&self, rule: &Rule) -> Result<()> {
-        rule.matcher.from.as_deref().map_or(Ok(()), |h| self.check_host(h))
+        match rule.matcher.from.as_deref() {
+            Some(host) => self.check_host(host),
+            None if self.between_machines => {
+                let what = format!("`{rule}` does not say whose frames");
+                Err(Error::new(what)
+                    .cause("each of the machines has a wire of its own")
+                    .cure(format!("add `from {}`", self.names[0])))
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_host(&self, host: &str) -> Result<()> {

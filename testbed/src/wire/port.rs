@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use nix::sys::socket::getsockopt;
 use nix::sys::socket::sockopt::SocketError;
 
-use crate::error::{Call, Result};
+use crate::error::{Call, Error, Result};
 use crate::{netlink, sys};
 
 /// Where the wire reads what a host sends and writes what it is to receive.
@@ -62,12 +62,18 @@ impl Port for Tap {
 /// A packet socket on the far end of a host's veth pair.
 pub(crate) struct Pkt {
     socket: File,
-    interface: String,
+    /// `None`: a machine's own, in a network that the wire is not in.
+    interface: Option<String>,
 }
 
 impl Pkt {
     pub(crate) fn new(socket: OwnedFd, interface: String) -> Pkt {
-        Pkt { socket: File::from(socket), interface }
+        Pkt { socket: File::from(socket), interface: Some(interface) }
+    }
+
+    /// The way from this machine to the others.
+    pub(crate) fn uplink(socket: OwnedFd) -> Pkt {
+        Pkt { socket: File::from(socket), interface: None }
     }
 }
 
@@ -86,7 +92,10 @@ impl Port for Pkt {
 
     /// Runs on the wire's thread, whose namespace holds the far ends.
     fn set_carrier(&mut self, on: bool) -> Result<()> {
-        netlink::set_up(&self.interface, on)?;
+        let Some(interface) = &self.interface else {
+            return Err(Error::new("the machine's own link is not the wire's"));
+        };
+        netlink::set_up(interface, on)?;
         // A device that goes down leaves ENETDOWN in the socket: the next call
         // would fail with it, though the link may be up again by then.
         getsockopt(&self.socket, SocketError).call("getsockopt SO_ERROR")?;
@@ -94,7 +103,7 @@ impl Port for Pkt {
     }
 
     fn device(&self) -> Option<&str> {
-        Some(&self.interface)
+        self.interface.as_deref()
     }
 
     fn drops(&mut self) -> u64 {

@@ -10,14 +10,13 @@
 //! told, up to nine seconds: for the intervals in both profiles.
 
 use std::collections::HashSet;
-use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use testbed::trace::{Event, Frame};
 use testbed::{Profile, TcpSocket, TcpState};
 
 use super::wire::segments;
-use crate::ch05_sockets::peer::Peer;
+use crate::ch05_sockets::peer::{Peer, refused};
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
 use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
@@ -158,24 +157,19 @@ fn late(
     args: &[String; 2],
     said: impl Fn(&mut Stage),
 ) -> Result<(), Halt> {
-    let listener = stage.net.host(KONGMING)?.at(|| {
-        let listener = TcpListener::bind(&args[0])?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    })?;
-    let failed = |err: std::io::Error| Halt::Missed(format!("listen: {err}"));
-    let listener = listener.map_err(failed)?;
+    let at = args[0].parse().map_err(|_| Halt::Missed("an address".into()))?;
+    let listener = stage.net.host(KONGMING)?.listen(at).map_err(refused)?;
     let rule = format!("delay {LATE}ms every synack from Kongming20");
     stage.net.wire().arm(&rule)?;
     let client = stage.start(PROGRAM, LAPTOP, args.clone())?;
     stage.line(client, "connected")?;
     said(stage);
-    let accepted = stage.look_each_ms(|_, _| Ok(listener.accept().ok()))?;
-    let Some((conn, _peer)) = accepted else {
+    let accepted =
+        stage.look_each_ms(|_, _| listener.accept().map_err(refused))?;
+    let Some(connection) = accepted else {
         return Err(Halt::Missed("waited for a connection".into()));
     };
-    conn.set_nonblocking(false).map_err(failed)?;
-    let mut peer = Peer::over(conn)?;
+    let mut peer = Peer::of(connection);
     // Whoever does not wait for data has not found any.
     stage.idle(client)?;
     let count = stage.draw.count(3..=9);

@@ -9,15 +9,12 @@
 //! in what the wire sees.
 
 use std::collections::HashSet;
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::IntoRawFd;
 use std::time::Duration;
 
-use socket2::{Domain, SockRef, Socket, Type};
 use testbed::trace::{Event, What};
 use testbed::{Profile, TcpSocket, TcpState, TimerKind};
 
+use crate::ch05_sockets::peer::Peer;
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
 use crate::verdict::{Judge, Performance, side_by_side};
 use crate::{Grader, Mutant, Take};
@@ -52,8 +49,6 @@ const RESTARTED: &str = "restarted";
 /// Idle time, interval and count: each way 3 s. A second is the least that
 /// Linux takes.
 const TIMES: [[u64; 3]; 3] = [[1, 1, 2], [1, 2, 1], [2, 1, 1]];
-/// A listener that has room answers at once.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 /// After 0.2, 0.6 and 1.4 s a segment is sent again: the third time is later
 /// than any of the timeouts.
 const RETRIES: usize = 2;
@@ -86,10 +81,10 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
 
     let server = stage.start("server", KONGMING, args)?;
     stage.line(server, "listening on ")?;
-    let mut peer = connect(stage, address)?;
+    let mut peer = Peer::connect_from_any(stage, LAPTOP, address)?;
     stage.line(server, "accepted ")?;
     stage.fact("accepted", stage.net.host(KONGMING)?.tcp_sockets()?);
-    if peer.write_all(format!("{text}\n").as_bytes()).is_err() {
+    if !peer.sent(&format!("{text}\n")) {
         return Err(Halt::Missed("waited for a peer that is there".into()));
     }
     stage.line(server, "received ")?;
@@ -100,30 +95,21 @@ fn scenario(stage: &mut Stage) -> Result<(), Halt> {
     stage.frames("ack from Kongming20", 1)?;
     stage.in_one_go(|stage| match stage.take {
         KEEPALIVE => {
-            let _open = peer.into_raw_fd(); // It hears of nothing, to the end.
+            peer.forget();
             fall_silent(stage, times, server)
         }
         USER_TIMEOUT => {
-            let _open = peer.into_raw_fd();
+            peer.forget();
             write_in_vain(stage, server)
         }
         RESTARTED => restart(stage, server, peer),
         _ => {
             stage.step(LAPTOP, "the peer closes")?;
-            let _ = peer.shutdown(std::net::Shutdown::Write);
+            peer.finish();
             noticed(stage, server)
         }
     })?;
     stage.end(server)
-}
-
-fn connect(stage: &Stage, to: SocketAddr) -> Result<TcpStream, Halt> {
-    let connected = stage.net.host(LAPTOP)?.at(|| {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-        socket.connect_timeout(&to.into(), CONNECT_PATIENCE)?;
-        std::io::Result::Ok(TcpStream::from(socket))
-    })?;
-    connected.map_err(|err| Halt::Missed(format!("connect {to}: {err}")))
 }
 
 /// Nobody sends anything, and the cable is cut.
@@ -176,11 +162,10 @@ fn write_in_vain(stage: &mut Stage, server: Role) -> Result<(), Halt> {
 fn restart(
     stage: &mut Stage,
     server: Role,
-    peer: TcpStream,
+    peer: Peer,
 ) -> Result<(), Halt> {
     stage.net.wire().cut(LAPTOP)?;
-    let _ = SockRef::from(&peer).set_linger(Some(Duration::ZERO));
-    drop(peer);
+    peer.abort();
     stage.step(LAPTOP, "ernest-laptop is started again")?;
     stage.sockets(LAPTOP, "nothing left of the connection", |sockets| {
         sockets.is_empty()

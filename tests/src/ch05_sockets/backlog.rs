@@ -6,10 +6,10 @@
 //! those two is the story of the page; what the program did shows in the
 //! listening socket itself, whose queues sock_diag(7) tells.
 
-use socket2::{Domain, Socket, Type};
 use std::net::SocketAddr;
-use testbed::{Profile, TcpSocket, TcpState};
+use testbed::{Connection, Profile, TcpSocket, TcpState};
 
+use super::peer::refused;
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
 use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
@@ -128,7 +128,7 @@ fn wait_for_the_timers(stage: &mut Stage, clients: usize) -> Result<(), Halt> {
 /// The connections that ernest-laptop has begun.
 struct Clients {
     address: SocketAddr,
-    sockets: Vec<Socket>,
+    sockets: Vec<Connection>,
 }
 
 impl Clients {
@@ -151,23 +151,11 @@ impl Clients {
         let address = self.address;
         let number = self.sockets.len() + 1;
         stage.step(LAPTOP, format!("client {number} connects"))?;
-        let begun = stage.net.host(LAPTOP)?.at(|| {
-            let domain = Domain::for_address(address);
-            let socket = Socket::new(domain, Type::STREAM, None)?;
-            socket.set_nonblocking(true)?;
-            match socket.connect(&address.into()) {
-                Err(err) if err.raw_os_error() != Some(EINPROGRESS) => Err(err),
-                _ => Ok(socket),
-            }
-        })?;
-        let refused = |err| Halt::Missed(format!("connect {address}: {err}"));
+        let begun = stage.net.host(LAPTOP)?.begin_connect(address);
         self.sockets.push(begun.map_err(refused)?);
         Ok(())
     }
 }
-
-/// What a connect that does not wait answers (connect(2)).
-const EINPROGRESS: i32 = 115;
 
 fn listener(sockets: &[TcpSocket]) -> Option<&TcpSocket> {
     sockets.iter().find(|socket| socket.state == TcpState::Listen)

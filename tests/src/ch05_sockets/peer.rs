@@ -1,11 +1,11 @@
 //! A TCP peer whose part the scenario plays itself.
 
-use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, SockRef, Socket, Type};
+use testbed::Connection;
+use testbed::machine::Heard as Came;
 
 use crate::stage::{Halt, Stage};
 
@@ -14,7 +14,7 @@ const CONNECT_PATIENCE: Duration = Duration::from_secs(2);
 
 /// One end of a connection.
 pub struct Peer {
-    stream: TcpStream,
+    connection: Connection,
     /// Its own address, which the other end sees.
     pub name: SocketAddr,
 }
@@ -47,41 +47,59 @@ impl Peer {
         port: u16,
         to: SocketAddr,
     ) -> Result<Peer, Halt> {
+        Peer::from(stage, host, Some(port), to)
+    }
+
+    /// Connects from a host, and from whichever port it takes.
+    pub fn connect_from_any(
+        stage: &Stage,
+        host: &str,
+        to: SocketAddr,
+    ) -> Result<Peer, Halt> {
+        Peer::from(stage, host, None, to)
+    }
+
+    fn from(
+        stage: &Stage,
+        host: &str,
+        port: Option<u16>,
+        to: SocketAddr,
+    ) -> Result<Peer, Halt> {
         let host = stage.net.host(host)?;
-        let name = SocketAddr::new(host.ip(), port);
-        let connected = host.at(|| {
-            let domain = Domain::for_address(to);
-            let socket = Socket::new(domain, Type::STREAM, None)?;
-            socket.bind(&name.into())?;
-            socket.connect_timeout(&to.into(), CONNECT_PATIENCE)?;
-            Ok(socket.into())
-        })?;
-        Peer::over(connected.map_err(|err| missed("connect", &err))?)
+        let connected = host.connect(port, to, CONNECT_PATIENCE);
+        connected.map(Peer::of).map_err(refused)
     }
 
     /// Plays one end of a connection that is there already.
     pub fn over(stream: TcpStream) -> Result<Peer, Halt> {
-        let name = stream.local_addr();
-        let name = name.map_err(|err| missed("getsockname", &err))?;
-        Ok(Peer { stream, name })
+        Connection::over(stream).map(Peer::of).map_err(refused)
+    }
+
+    /// The same for one that the testbed holds.
+    pub fn of(connection: Connection) -> Peer {
+        Peer { name: connection.local(), connection }
     }
 
     /// Has each piece leave at once, whatever is still unacknowledged
     /// (TCP_NODELAY).
     pub fn without_delay(self) -> Result<Peer, Halt> {
-        let set = self.stream.set_nodelay(true);
-        set.map_err(|err| missed("setsockopt TCP_NODELAY", &err))?;
+        self.connection.without_delay().map_err(refused)?;
         Ok(self)
     }
 
     /// Sends bytes. Where the other end has gone, what comes back shows it.
     pub fn send(&mut self, text: &str) {
-        let _ = self.stream.write_all(text.as_bytes());
+        let _ = self.connection.send(text.as_bytes());
+    }
+
+    /// The same; `false`: the other end has gone.
+    pub fn sent(&mut self, text: &str) -> bool {
+        self.connection.send(text.as_bytes()).is_ok()
     }
 
     /// Sends them as urgent data: the last is the urgent byte.
     pub fn send_urgent(&mut self, text: &str) {
-        let _ = SockRef::from(&self.stream).send_out_of_band(text.as_bytes());
+        let _ = self.connection.send_urgent(text.as_bytes());
     }
 
     /// Waits until so many bytes have come, or the end.
@@ -95,45 +113,41 @@ impl Peer {
             if bytes.len() >= count {
                 return Ok(Some(Then::Open));
             }
-            self.read(&mut bytes, glance)
+            Ok(match self.connection.read(glance)? {
+                Came::Bytes(more) => {
+                    bytes.extend(more);
+                    None
+                }
+                Came::Nothing => None,
+                Came::End => Some(Then::Fin),
+                Came::Reset => Some(Then::Rst),
+            })
         })?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         Ok(Heard { text, then: then.unwrap_or(Then::Open) })
     }
 
-    /// Reads once, for as long as a glance takes; `None`: there is no end yet.
-    fn read(
-        &mut self,
-        bytes: &mut Vec<u8>,
-        glance: Duration,
-    ) -> Result<Option<Then>, Halt> {
-        let glance = glance.max(Duration::from_millis(1));
-        let set = self.stream.set_read_timeout(Some(glance));
-        set.map_err(|err| missed("setsockopt SO_RCVTIMEO", &err))?;
-        let mut buf = [0; 4096];
-        match self.stream.read(&mut buf) {
-            Ok(0) => Ok(Some(Then::Fin)),
-            Ok(more) => {
-                bytes.extend_from_slice(&buf[..more]);
-                Ok(None)
-            }
-            Err(err) if err.kind() == ErrorKind::WouldBlock => Ok(None),
-            Err(_) => Ok(Some(Then::Rst)),
-        }
-    }
-
     /// Sends its FIN; what comes from the other end can still be heard.
     pub fn finish(&mut self) {
-        let _ = self.stream.shutdown(std::net::Shutdown::Write);
+        let _ = self.connection.finish();
     }
 
     /// Resets the connection: SO_LINGER with a time of 0, and close.
     pub fn abort(self) {
-        let linger = Some(Duration::ZERO);
-        let _ = SockRef::from(&self.stream).set_linger(linger);
+        let _ = self.connection.abort();
+    }
+
+    /// Keeps the connection open to the end of the run, and hears of nothing.
+    pub fn forget(self) {
+        std::mem::forget(self);
     }
 }
 
-fn missed(call: &str, err: &std::io::Error) -> Halt {
-    Halt::Missed(format!("{call}: {err}"))
+/// What a call was refused is the program's doing, and evidence; that a machine
+/// cannot be asked is not.
+pub fn refused(err: testbed::Error) -> Halt {
+    match err.is_of_a_call() {
+        true => Halt::Missed(err.what()),
+        false => Halt::Failed(err),
+    }
 }

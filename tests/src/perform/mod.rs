@@ -23,6 +23,7 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
+use testbed::machine::Reach;
 use testbed::trace::Event;
 use testbed::{Backend, Profile, Trace};
 
@@ -52,6 +53,9 @@ pub struct Request {
     pub profile: Profile,
     /// Which backend, if not what the machine has.
     pub backend: Option<Backend>,
+    /// The machines, of the backend that is those.
+    #[serde(default)]
+    pub machines: Option<Reach>,
     /// What ports, payloads and counts are drawn from.
     pub seed: u64,
     /// Values for the program in place of those drawn.

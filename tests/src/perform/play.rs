@@ -54,9 +54,11 @@ fn perform_here(request: &Request) -> testbed::Result<()> {
     let label =
         if request.lab.is_empty() { "shell" } else { request.lab.as_str() };
     let door = if request.live { Some(Door::build(label)?) } else { None };
-    match request.syscalls {
-        true => testbed::enter_with_tracer()?,
-        false => testbed::enter()?,
+    match (&request.machines, request.syscalls) {
+        // Their agents enter, each on its machine.
+        (Some(_), _) => {}
+        (None, true) => testbed::enter_with_tracer()?,
+        (None, false) => testbed::enter()?,
     }
     let orders = hear_orders();
     if request.lab.is_empty() {
@@ -158,9 +160,12 @@ fn serve(net: &Testbed, internet: bool) -> testbed::Result<Option<Internet>> {
 fn network(request: &Request, internet: bool) -> Network {
     let network = if internet { Network::internet() } else { Network::lan() };
     let network = network.profile(request.profile).seed(request.seed);
-    match request.backend {
-        Some(backend) => network.backend(backend),
-        None => network,
+    match (&request.machines, request.backend) {
+        (Some(reach), _) => {
+            network.on_machines(reach.clone(), request.syscalls)
+        }
+        (None, Some(backend)) => network.backend(backend),
+        (None, None) => network,
     }
 }
 

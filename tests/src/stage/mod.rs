@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use testbed::{Draw, Exit, Launch, Network, Program, Testbed};
+use testbed::{Backend, Draw, Exit, Launch, Network, Program, Testbed};
 
 use crate::generated::{Input, Script};
 use crate::perform::Request;
@@ -108,7 +108,12 @@ impl Stage {
     ) -> testbed::Result<Stage> {
         let start = Instant::now();
         let net = network.up()?;
-        let slack = slack(start.elapsed());
+        // To log in says nothing of what comes then.
+        let took = match net.backend() {
+            Backend::Vagrant => net.round_trip()?,
+            _ => start.elapsed(),
+        };
+        let slack = slack(took);
         for rule in &request.rules {
             net.wire().arm(rule)?;
         }
@@ -326,6 +331,7 @@ impl Stage {
             restless: std::mem::take(&mut self.restless),
             scripts: std::mem::take(&mut self.scripts),
             slack: self.slack,
+            asked: self.net.asked(),
         })
     }
 }

@@ -141,7 +141,7 @@ impl Carrier {
             // Who asked may have gone; then nobody waits for the reply.
             match order {
                 Order::Arm(rule, reply) => {
-                    let _ = reply.send(self.arm(rule));
+                    let _ = reply.send(Ok(self.arm(rule)));
                 }
                 Order::ArmAloud(rule, reply) => {
                     self.note(format!("rule armed: {rule}"));

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 
-use socket2::{Domain, Socket, Type};
 use testbed::trace::{Event, What};
 use testbed::{TcpSocket, TcpState};
 
@@ -62,7 +61,7 @@ fn server_pays(stage: &mut Stage, scene: &Scene) -> Result<(), Halt> {
         stage.step("wire", "lets the old connection's segment go")?;
         stage.net.wire().release(&hold)?;
         stage.frames("ack from Kongming20", answers + 1)?;
-        count_rejected(stage, server)?;
+        count_rejected(stage)?;
     }
     stage.send(client, &scene.texts[1]);
     stage.line(server, "received ")?;
@@ -156,14 +155,8 @@ fn start_server_again(stage: &mut Stage, scene: &Scene) -> Result<Role, Halt> {
     stage.step(KONGMING, "the server is started again")?;
     let started = start_server(stage, "server 2", scene);
     if started.is_err() {
-        let address = scene.address;
-        let bound = stage.net.host(KONGMING)?.at(|| {
-            let domain = Domain::for_address(address);
-            let socket = Socket::new(domain, Type::STREAM, None)?;
-            socket.set_reuse_address(true)?;
-            socket.bind(&address.into())
-        })?;
-        stage.fact("old_socket_allows_it", bound.is_ok());
+        let could = stage.net.host(KONGMING)?.can_bind(scene.address)?;
+        stage.fact("old_socket_allows_it", could);
     }
     started
 }
@@ -265,15 +258,10 @@ fn remembers(stage: &mut Stage, host: &str) -> Result<(), Halt> {
 }
 
 /// How often the server's kernel has refused a segment for its old timestamp.
-fn count_rejected(stage: &mut Stage, server: Role) -> Result<(), Halt> {
-    let pid = stage.program(server).pid();
-    let text = std::fs::read_to_string(format!("/proc/{pid}/net/netstat"));
-    let text = text.unwrap_or_default();
-    let mut lines = text.lines().filter(|line| line.starts_with("TcpExt:"));
-    let names = lines.next().unwrap_or_default().split_whitespace();
-    let values = lines.next().unwrap_or_default().split_whitespace();
-    let found = names.zip(values).find(|(name, _)| *name == "PAWSEstab");
-    let value = found.map_or("not known", |(_, value)| value);
+fn count_rejected(stage: &mut Stage) -> Result<(), Halt> {
+    let counters = stage.net.host(KONGMING)?.counters()?;
+    let value = counters.get("TcpExtPAWSEstab");
+    let value = value.map_or("not known".to_string(), u64::to_string);
     stage.step(KONGMING, format!("its counter TcpExtPAWSEstab is {value}"))
 }
 

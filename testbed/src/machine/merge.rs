@@ -1,0 +1,328 @@
+//! One trace of what two agents saw.
+//!
+//! A frame is seen twice: by its sender's agent, with what the wire there did to
+//! it, and by its receiver's, with when it arrived. Here the two are one event
+//! again. Until the end of the run its times are as good as the bounds of the
+//! clocks; [`Merge::retime`] then sets them by all that is known.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::LAN;
+use super::clock::{self, Bounds, ClockInfo};
+use crate::recorder::Recorder;
+use crate::trace::{Event, Frame, What};
+
+/// A frame that has not come by then will not come.
+const LONGEST_WAY_NS: u64 = 1_000_000_000;
+
+pub(crate) struct Merge {
+    recorder: Recorder,
+    hosts: Vec<Station>,
+    state: Mutex<State>,
+}
+
+/// A host as the other knows it.
+pub(super) struct Station {
+    pub(super) name: String,
+    pub(super) mac: [u8; 6],
+}
+
+struct State {
+    /// What each agent's clock may show at our time 0.
+    clocks: Vec<Bounds>,
+    /// What the second host's clock shows when the first's shows 0, by frames.
+    between: Bounds,
+    /// Where an agent's event is: by its host and its number there.
+    places: BTreeMap<(usize, usize), usize>,
+    /// By place: the times as they were told, and by whom.
+    times: BTreeMap<usize, Times>,
+    /// Frames that have left and not come.
+    under_way: VecDeque<usize>,
+    /// Frames that have come, and whose sender has not told of them yet.
+    early: Vec<(usize, usize, Event)>,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    host: usize,
+    t_ns: u64,
+    /// Of a frame: by whose clock it came, and when.
+    came: Option<(usize, u64)>,
+}
+
+impl Merge {
+    pub(super) fn new(recorder: Recorder, hosts: Vec<Station>) -> Merge {
+        let state = State {
+            clocks: vec![Bounds::new(); hosts.len()],
+            between: Bounds::new(),
+            places: BTreeMap::new(),
+            times: BTreeMap::new(),
+            under_way: VecDeque::new(),
+            early: Vec::new(),
+        };
+        Merge { recorder, hosts, state: Mutex::new(state) }
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.recorder.now()
+    }
+
+    /// A question, with when it was sent and came, and its answer, with when it
+    /// was here and had been given.
+    pub(super) fn answered(
+        &self,
+        host: usize,
+        (sent, began): (u64, u64),
+        (here, ended): (u64, u64),
+    ) {
+        let clock = &mut self.lock().clocks[host];
+        clock.not_before(sent, began);
+        clock.not_after(here, ended);
+    }
+
+    /// An agent's event: a new one, or more of one that it has told before.
+    pub(super) fn hear(&self, host: usize, number: usize, event: Event) {
+        let mut state = self.lock();
+        if let Some(place) = state.places.get(&(host, number)).copied() {
+            if let What::Frame(frame) = &event.what {
+                self.know_better(&mut state, host, place, &event, frame);
+            }
+            return;
+        }
+        match &event.what {
+            What::Frame(frame) if event.host == LAN => {
+                let from = frame.bytes.get(6..12).unwrap_or_default();
+                // A third machine's frames are not this run's.
+                if self.hosts.iter().any(|station| station.mac == from) {
+                    self.arrive(&mut state, host, number, event);
+                }
+            }
+            What::Frame(frame) => {
+                let (frame, t_ns) = (frame.clone(), event.t_ns);
+                self.depart(&mut state, host, number, t_ns, frame);
+            }
+            what => {
+                let t_ns = state.ours(host, event.t_ns);
+                let place = self.recorder.at(t_ns, &event.host, what.clone());
+                state.put(host, number, place, event.t_ns);
+            }
+        }
+    }
+
+    fn depart(
+        &self,
+        state: &mut State,
+        host: usize,
+        number: usize,
+        t_ns: u64,
+        frame: Frame,
+    ) {
+        let name = &self.hosts[host].name;
+        let lost = is_lost(&frame);
+        let ours = state.ours(host, t_ns);
+        let bytes = frame.bytes.clone();
+        let sent = Frame { delivered_ns: None, ..frame };
+        let Some(place) = self.recorder.frame(ours, name, &bytes, sent) else {
+            return; // One too many.
+        };
+        state.put(host, number, place, t_ns);
+        if lost {
+            return;
+        }
+        state.under_way.push_back(place);
+        let early = state.early.iter().position(|(at, _, event)| {
+            let What::Frame(came) = &event.what else { return false };
+            *at != host && is_same(&bytes, came)
+        });
+        if let Some(early) = early {
+            let (at, number, event) = state.early.remove(early);
+            self.arrive(state, at, number, event);
+        }
+    }
+
+    /// A frame has come by the LAN.
+    fn arrive(
+        &self,
+        state: &mut State,
+        host: usize,
+        number: usize,
+        event: Event,
+    ) {
+        let What::Frame(came) = &event.what else { return };
+        let log = self.recorder.log();
+        let left = |place: &usize| match &log.events[*place].what {
+            What::Frame(left) => {
+                log.events[*place].host != self.hosts[host].name
+                    && is_same(&left.bytes, came)
+            }
+            _ => false,
+        };
+        let found = state.under_way.iter().position(left);
+        // The second copy of one that the wire was told to duplicate.
+        let again = || {
+            let mut all = (0..log.events.len()).rev();
+            all.find(|place| left(place) && is_duplicated(&log.events[*place]))
+        };
+        let (place, copy) = match found {
+            Some(at) => (state.under_way.remove(at), false),
+            None => (again(), true),
+        };
+        drop(log);
+        let Some(place) = place else {
+            state.early.push((host, number, event));
+            return;
+        };
+        state.places.insert((host, number), place);
+        if copy {
+            return;
+        }
+        self.know_better(state, host, place, &event, came);
+    }
+
+    /// What is known of a frame now, from its sender or from its receiver.
+    fn know_better(
+        &self,
+        state: &mut State,
+        host: usize,
+        place: usize,
+        event: &Event,
+        frame: &Frame,
+    ) {
+        if event.host != LAN {
+            self.recorder.amend(place, |known| {
+                for note in &frame.wire {
+                    if !known.wire.contains(note) {
+                        known.wire.push(note.clone());
+                    }
+                }
+                known.states.extend(frame.states.clone());
+            });
+            return;
+        }
+        let came = frame.delivered_ns;
+        let delivered = came.map(|came| state.ours(host, came));
+        self.recorder.amend(place, |known| {
+            known.wire.extend(frame.wire.clone());
+            known.delivered_ns = delivered;
+            known.states.extend(frame.states.clone());
+        });
+        let Some(times) = state.times.get_mut(&place) else { return };
+        times.came = came.map(|came| (host, came));
+        let (from, left) = (times.host, times.t_ns);
+        // The frame left before it came.
+        match (from, host) {
+            (0, 1) => state.between.not_before(left, event.t_ns),
+            (1, 0) => state.between.not_after(event.t_ns, left),
+            _ => {}
+        }
+    }
+
+    /// Sets the times of the recorded events, which are in their places still.
+    pub(crate) fn retime(&self, events: &mut [Event]) {
+        let state = self.lock();
+        let offsets = state.offsets();
+        for (place, times) in &state.times {
+            let Some(event) = events.get_mut(*place) else { continue };
+            event.t_ns = clock::ours(times.t_ns, offsets[times.host]);
+            if let (What::Frame(frame), Some((host, came))) =
+                (&mut event.what, times.came)
+            {
+                frame.delivered_ns = Some(clock::ours(came, offsets[host]));
+            }
+        }
+    }
+
+    /// What the hosts' clocks showed at our time 0.
+    pub(crate) fn clocks(&self) -> Vec<ClockInfo> {
+        let state = self.lock();
+        let offsets = state.offsets();
+        let hosts = self.hosts.iter().zip(&state.clocks).zip(offsets);
+        let clocks = hosts.map(|((station, bounds), offset_ns)| ClockInfo {
+            host: station.name.clone(),
+            offset_ns,
+            error_ns: bounds.error(),
+        });
+        clocks.collect()
+    }
+
+    /// Frames that one host sent and the other never got, though nobody told a
+    /// wire to lose them; and frames that nobody sent.
+    pub(crate) fn losses(&self) -> Vec<String> {
+        let state = self.lock();
+        let now = self.now();
+        let log = self.recorder.log();
+        let mut losses = Vec::new();
+        for place in &state.under_way {
+            let event = &log.events[*place];
+            let What::Frame(frame) = &event.what else { continue };
+            let waits = frame.wire.iter().any(|note| note.starts_with("held"));
+            if !waits && event.t_ns + LONGEST_WAY_NS < now {
+                losses.push(format!(
+                    "a frame of {} never came over the machines' LAN",
+                    event.host
+                ));
+            }
+        }
+        for (host, _, event) in &state.early {
+            if state.ours(*host, event.t_ns) + LONGEST_WAY_NS < now {
+                let name = &self.hosts[*host].name;
+                losses.push(format!("{name} got a frame that no host sent"));
+            }
+        }
+        losses
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn put(&mut self, host: usize, number: usize, place: usize, t_ns: u64) {
+        self.places.insert((host, number), place);
+        self.times.insert(place, Times { host, t_ns, came: None });
+    }
+
+    /// A time of a host's, as far as is known by now.
+    fn ours(&self, host: usize, theirs: u64) -> u64 {
+        clock::ours(theirs, self.clocks[host].middle())
+    }
+
+    /// The hosts' offsets: the first's by its link, the second's so that no
+    /// frame comes before it has left, and by its link.
+    fn offsets(&self) -> Vec<i64> {
+        let mut offsets: Vec<i64> =
+            self.clocks.iter().map(|bounds| bounds.middle()).collect();
+        if let [first, second] = offsets.as_mut_slice() {
+            let by_frames = self.between.shifted(*first);
+            *second = self.clocks[1].within(by_frames).middle();
+        }
+        offsets
+    }
+}
+
+/// Did the wire at its sender lose it?
+fn is_lost(frame: &Frame) -> bool {
+    let lost = |note: &String| {
+        note.starts_with("dropped") || note.starts_with("lost")
+    };
+    frame.wire.iter().any(lost)
+}
+
+fn is_duplicated(event: &Event) -> bool {
+    let What::Frame(frame) = &event.what else { return false };
+    frame.wire.iter().any(|note| note.starts_with("duplicated"))
+}
+
+/// Is it the frame that left with these bytes? A wire that corrupts inverts the
+/// last byte.
+fn is_same(left: &[u8], came: &Frame) -> bool {
+    let Some((last, rest)) = left.split_last() else { return false };
+    match came.bytes.split_last() {
+        Some((came, others)) => {
+            rest == others && (came == last || *came == !last)
+        }
+        None => false,
+    }
+}
