@@ -280,8 +280,14 @@ impl Run {
                 lab.source().display()
             );
         }
-        let kernel = testbed::kernel_release();
-        println!("kernel   Linux {kernel}, profile {}", request.profile.name());
+        let profile = request.profile.name();
+        match &request.machines {
+            Some(_) => println!("machines those of vagrant, profile {profile}"),
+            None => {
+                let kernel = testbed::kernel_release();
+                println!("kernel   Linux {kernel}, profile {profile}");
+            }
+        }
         let problem = match request.backend {
             None => Backend::tap_problem(),
             Some(_) => None,
@@ -320,6 +326,7 @@ impl Run {
             if !self.follows() {
                 println!("\n{}", story(trace, self.shows_calls()));
             }
+            clocks(trace);
             ends(performance);
             if let Some(path) = &self.pcap {
                 println!("frames   {}", path.display());
@@ -347,6 +354,23 @@ fn story(trace: &Trace, calls: bool) -> String {
     match calls {
         true => trace.to_timeline_with_calls(),
         false => trace.to_timeline(),
+    }
+}
+
+/// Of two machines: their kernels, and how far their clocks can be trusted.
+fn clocks(trace: &Trace) {
+    if trace.clocks.is_empty() {
+        return;
+    }
+    println!("kernels  Linux {}", trace.kernel);
+    for clock in &trace.clocks {
+        let millis = |nanos: f64| nanos / 1e6;
+        println!(
+            "clock    of {}: {:+.3} ms, known to {:.3} ms",
+            clock.host,
+            millis(clock.offset_ns as f64),
+            millis(clock.error_ns as f64)
+        );
     }
 }
 

@@ -38,7 +38,8 @@ pub struct Verify {
     /// As JSON: {"summary":{"labs","solutions_passed","stubs_not_started",
     /// "mutants","generated_mutants","mutants_refused","mutants_right_cause",
     /// "alternatives","alternatives_accepted","look_alikes",
-    /// "evidence_differs","flaky","seconds"},"results":[as in check]}
+    /// "evidence_differs","needs_differ","flaky","seconds"},
+    /// "results":[as in check]}
     #[arg(long)]
     json: bool,
     /// Where the hosts are, and nowhere else
@@ -63,6 +64,8 @@ struct Summary {
     look_alikes: usize,
     /// Labs of which a mutant was refused with other evidence than recorded.
     evidence_differs: usize,
+    /// Labs whose `machines_lack` is not what the solution asked of its hosts.
+    needs_differ: usize,
     /// Subjects with different verdicts or causes in different repeats.
     flaky: usize,
     /// What it all took, without the build.
@@ -78,6 +81,7 @@ impl Summary {
             && self.alternatives_accepted == self.alternatives
             && self.look_alikes == self.labs
             && self.evidence_differs == 0
+            && self.needs_differ == 0
             && self.flaky == 0
     }
 }
@@ -123,6 +127,10 @@ impl Verify {
         for (lab, difference) in evidence(&labs, &subjects, first) {
             summary.evidence_differs += 1;
             eprintln!("{lab}: not refused as recorded\n{difference}");
+        }
+        for (lab, asked) in needs(&subjects, first) {
+            summary.needs_differ += 1;
+            eprintln!("{lab}: machines_lack = {asked} in labs/labs.toml");
         }
         if self.json {
             let all = serde_json::json!({
@@ -314,6 +322,23 @@ fn evidence(
     labs.collect()
 }
 
+/// For each lab of which the catalogue says otherwise: what its solution asked
+/// of its hosts that hosts on other machines have not got.
+fn needs(
+    subjects: &[(Lab, Subject)],
+    verdicts: &[Verdict],
+) -> Vec<(String, String)> {
+    let both = subjects.iter().zip(verdicts);
+    let differ = both.filter_map(|((lab, subject), verdict)| {
+        let other = *subject == Subject::Solution
+            && verdict.verdict == Word::Pass
+            && verdict.asked != lab.machines_lack;
+        let asked = serde_json::to_string(&verdict.asked).unwrap_or_default();
+        other.then(|| (lab.id.clone(), asked.replace(',', ", ")))
+    });
+    differ.collect()
+}
+
 /// A verdict's line, and where it is not as it should be, why.
 fn line(
     lab: &Lab,
@@ -364,5 +389,6 @@ fn print_summary(summary: &Summary, verdicts: usize) {
     );
     println!("labs with a look-alike  {} of {labs}", summary.look_alikes);
     println!("labs with other evidence {}", summary.evidence_differs);
+    println!("labs with other needs    {}", summary.needs_differ);
     println!("flaky                   {}", summary.flaky);
 }

@@ -1,5 +1,6 @@
 //! Where every thread of a run writes down what it saw.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -21,6 +22,8 @@ pub(crate) struct Recorder {
 struct Shared {
     start: Instant,
     epoch_ns: u64,
+    /// Nanoseconds from the start to the trace's time 0.
+    zero: AtomicU64,
     log: Mutex<Log>,
     changed: Condvar,
 }
@@ -43,6 +46,7 @@ impl Recorder {
         let shared = Shared {
             start: Instant::now(),
             epoch_ns,
+            zero: AtomicU64::new(0),
             log: Mutex::default(),
             changed: Condvar::new(),
         };
@@ -50,12 +54,21 @@ impl Recorder {
     }
 
     pub(crate) fn epoch_ns(&self) -> u64 {
-        self.shared.epoch_ns
+        self.shared.epoch_ns + self.shared.zero.load(Ordering::Relaxed)
     }
 
-    /// Nanoseconds since the start.
+    /// Nanoseconds since the trace's time 0.
     pub(crate) fn now(&self) -> u64 {
-        self.shared.start.elapsed().as_nanos() as u64
+        let elapsed = self.shared.start.elapsed().as_nanos() as u64;
+        elapsed.saturating_sub(self.shared.zero.load(Ordering::Relaxed))
+    }
+
+    /// Makes this moment time 0, where the network took its time to come up: how
+    /// much later that is.
+    pub(crate) fn begin(&self) -> u64 {
+        let later = self.now();
+        self.shared.zero.fetch_add(later, Ordering::Relaxed);
+        later
     }
 
     /// Adds a frame; its place in the list, unless it is one too many.

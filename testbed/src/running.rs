@@ -238,6 +238,11 @@ impl Testbed {
     /// Everything that has happened so far.
     pub fn trace(&self) -> Result<Trace> {
         self.wire.sample()?;
+        if let Some(merge) = &self.merge {
+            while merge.is_one_under_way() {
+                self.wire.sample()?;
+            }
+        }
         self.hosts.iter().for_each(Host::settle);
         let mut events = self.recorder.log().events.clone();
         if let Some(merge) = &self.merge {

@@ -52,6 +52,8 @@ pub(crate) fn connect(
         let (spec, character) = (spec.clone(), character.clone());
         hosts.push(Host::there(spec, character, recorder.clone(), link));
     }
+    // To log in, and to bring the program, is not part of the run.
+    merge.begin();
     let wire = Wire::of_machines(all)?;
     let seed = network.seed_or_fresh();
     let profile = network.profile_asked();

@@ -47,7 +47,9 @@ struct State {
 struct Times {
     host: usize,
     t_ns: u64,
-    /// Of a frame: by whose clock it came, and when.
+    /// Of a frame: has its sender's wire let it go?
+    left: bool,
+    /// By whose clock it came, and when.
     came: Option<(usize, u64)>,
 }
 
@@ -66,6 +68,15 @@ impl Merge {
 
     pub(super) fn now(&self) -> u64 {
         self.recorder.now()
+    }
+
+    /// Makes this moment the trace's time 0.
+    pub(super) fn begin(&self) {
+        let mut state = self.lock();
+        let later = i64::try_from(self.recorder.begin()).unwrap_or(0);
+        for clock in &mut state.clocks {
+            *clock = clock.shifted(later);
+        }
     }
 
     /// A question, with when it was sent and came, and its answer, with when it
@@ -120,6 +131,7 @@ impl Merge {
     ) {
         let name = &self.hosts[host].name;
         let lost = is_lost(&frame);
+        let left = frame.delivered_ns.is_some();
         let ours = state.ours(host, t_ns);
         let bytes = frame.bytes.clone();
         let sent = Frame { delivered_ns: None, ..frame };
@@ -127,6 +139,7 @@ impl Merge {
             return; // One too many.
         };
         state.put(host, number, place, t_ns);
+        state.leaves(place, left);
         if lost {
             return;
         }
@@ -198,6 +211,7 @@ impl Merge {
                 }
                 known.states.extend(frame.states.clone());
             });
+            state.leaves(place, frame.delivered_ns.is_some());
             return;
         }
         let came = frame.delivered_ns;
@@ -216,6 +230,17 @@ impl Merge {
             (1, 0) => state.between.not_after(event.t_ns, left),
             _ => {}
         }
+    }
+
+    /// Is a frame on the machines' LAN that may still come?
+    pub(crate) fn is_one_under_way(&self) -> bool {
+        let state = self.lock();
+        let log = self.recorder.log();
+        let now = self.now();
+        state.under_way.iter().any(|place| {
+            state.is_between(*place)
+                && now < log.events[*place].t_ns + LONGEST_WAY_NS
+        })
     }
 
     /// Sets the times of the recorded events, which are in their places still.
@@ -255,9 +280,8 @@ impl Merge {
         let mut losses = Vec::new();
         for place in &state.under_way {
             let event = &log.events[*place];
-            let What::Frame(frame) = &event.what else { continue };
-            let waits = frame.wire.iter().any(|note| note.starts_with("held"));
-            if !waits && event.t_ns + LONGEST_WAY_NS < now {
+            let late = event.t_ns + LONGEST_WAY_NS < now;
+            if late && state.is_between(*place) {
                 losses.push(format!(
                     "a frame of {} never came over the machines' LAN",
                     event.host
@@ -281,7 +305,18 @@ impl Merge {
 impl State {
     fn put(&mut self, host: usize, number: usize, place: usize, t_ns: u64) {
         self.places.insert((host, number), place);
-        self.times.insert(place, Times { host, t_ns, came: None });
+        self.times.insert(place, Times { host, t_ns, left: false, came: None });
+    }
+
+    fn leaves(&mut self, place: usize, left: bool) {
+        if let Some(times) = self.times.get_mut(&place) {
+            times.left |= left;
+        }
+    }
+
+    /// Is it on the machines' LAN, and not in a wire?
+    fn is_between(&self, place: usize) -> bool {
+        self.times.get(&place).is_some_and(|times| times.left)
     }
 
     /// A time of a host's, as far as is known by now.

@@ -22,7 +22,7 @@ use nix::unistd::geteuid;
 use crate::error::{Call, Error, Result};
 use crate::{netlink, sys};
 
-/// What nft needs on a slow machine.
+/// What nft needs on a slow machine, and the end of the run before.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The interface, while it is the host's.
@@ -50,7 +50,7 @@ impl Station {
         let _ = sys::no_offload(&interface);
         let socket = sys::packet_socket(index)
             .call(format!("socket AF_PACKET on {interface}"))?;
-        let nft = silence(host, &interface)?;
+        let nft = silence(&interface)?;
         Ok(Station { interface, socket, _nft: nft, _lock: lock })
     }
 }
@@ -77,12 +77,24 @@ pub(super) fn directory() -> Result<PathBuf> {
 
 fn lock(host: &str) -> Result<Flock<File>> {
     let path = directory()?.join(format!("{host}.lock"));
-    let file = File::create(&path).call(format!("open {}", path.display()))?;
-    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, err)| {
-        Error::from_call(format!("flock {}", path.display()), err.into())
-            .cause(format!("another run has {host}"))
-            .cure("wait for its end")
-    })
+    let mut file =
+        File::create(&path).call(format!("open {}", path.display()))?;
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(lock),
+            Err((_, err)) if Instant::now() > deadline => {
+                let call = format!("flock {}", path.display());
+                return Err(Error::from_call(call, err.into())
+                    .cause(format!("another run has {host}"))
+                    .cure("wait for its end"));
+            }
+            // The last run's agent may be about to end: flock(2) can wait, but
+            // not for so long and no longer.
+            Err((same, _)) => file = same,
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 fn interface_with(address: IpAddr) -> Result<String> {
@@ -100,8 +112,9 @@ fn interface_with(address: IpAddr) -> Result<String> {
 }
 
 /// Has nothing of the machine's own come or go by the interface.
-fn silence(host: &str, interface: &str) -> Result<(Child, ChildStdin)> {
-    let table = format!("serverlab_{}", host.replace(['-', '.'], "_"));
+fn silence(interface: &str) -> Result<(Child, ChildStdin)> {
+    // Another one than that of a run that is about to end.
+    let table = format!("serverlab_{}", std::process::id());
     let mut nft = Command::new(nft())
         .arg("-i")
         .stdin(Stdio::piped())
