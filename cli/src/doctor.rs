@@ -1,11 +1,13 @@
 //! `lab doctor`: what this machine can do, tried and not guessed.
 
+mod machines;
+
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use graders::perform::{Failure, Idle, Request};
 use serde::Serialize;
 use testbed::Backend;
@@ -25,8 +27,12 @@ const TOOLS: &[(&str, &str)] = &[
 /// Arguments of `lab doctor`.
 #[derive(Args)]
 pub struct Doctor {
+    /// Try the two machines of `vagrant up` in place of this one, and list the
+    /// labs that run there
+    #[arg(long, value_enum, conflicts_with = "fix")]
+    on: Option<Elsewhere>,
     /// As JSON: {"backend","kernel","capabilities":[{"name","state","detail",
-    /// "cure"}]}
+    /// "cure"}]}; of machines {"kernel","capabilities","labs":[{"lab","needs"}]}
     #[arg(long)]
     json: bool,
     /// Show the commands that cure what is missing, ask, and apply them
@@ -35,6 +41,13 @@ pub struct Doctor {
     /// With --fix: do not ask
     #[arg(long, requires = "fix")]
     yes: bool,
+}
+
+/// Where hosts can be but here.
+#[derive(Clone, Copy, ValueEnum)]
+enum Elsewhere {
+    /// The two machines of `vagrant up`
+    Vagrant,
 }
 
 #[derive(Serialize)]
@@ -62,6 +75,9 @@ enum State {
 
 impl Doctor {
     pub fn run(self) -> anyhow::Result<ExitCode> {
+        if let Some(Elsewhere::Vagrant) = self.on {
+            return machines::examine(self.json);
+        }
         let report = examine()?;
         if self.json {
             println!("{}", serde_json::to_string_pretty(&report)?);
@@ -285,19 +301,21 @@ fn missing(name: String, failure: &Failure) -> Capability {
     Capability { name, state: State::Missing, detail, cure }
 }
 
+fn print_capability(capability: &Capability) {
+    let state = match capability.state {
+        State::Works => style::good("works  "),
+        State::Reduced => style::odd("reduced"),
+        State::Missing => style::bad("missing"),
+    };
+    println!("{state} {:<44} {}", capability.name, capability.detail);
+    if let Some(cure) = &capability.cure {
+        println!("        cure: {cure}");
+    }
+}
+
 fn print(report: &Report) {
     println!("Linux {}", report.kernel);
-    for capability in &report.capabilities {
-        let state = match capability.state {
-            State::Works => style::good("works  "),
-            State::Reduced => style::odd("reduced"),
-            State::Missing => style::bad("missing"),
-        };
-        println!("{state} {:<44} {}", capability.name, capability.detail);
-        if let Some(cure) = &capability.cure {
-            println!("        cure: {cure}");
-        }
-    }
+    report.capabilities.iter().for_each(print_capability);
     match report.backend {
         Some(backend) => println!("\nLabs run here, on the {backend} backend."),
         None => println!(

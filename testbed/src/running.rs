@@ -259,7 +259,6 @@ impl Testbed {
             losses,
             not_kept,
             calls_not_kept,
-            clocks: self.clocks(),
             ..self.blank_trace()
         })
     }
@@ -284,7 +283,7 @@ impl Testbed {
             losses: Vec::new(),
             not_kept: 0,
             calls_not_kept: 0,
-            clocks: Vec::new(),
+            clocks: self.clocks(),
         }
     }
 

@@ -2,7 +2,7 @@
 //! meanwhile.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -100,15 +100,8 @@ fn probe(net: &Testbed) -> testbed::Result<()> {
     let (laptop, server) = (net.host(LAPTOP)?, net.host(KONGMING)?);
     for ip in std::iter::once(server.ip()).chain(server.ip6()) {
         let address = SocketAddr::new(ip, 2000);
-        let failed = |call: &str, err| {
-            testbed::Error::from_call(format!("{call} {address}"), err)
-        };
-        let listener = server
-            .at(|| TcpListener::bind(address))?
-            .map_err(|err| failed("bind", err))?;
-        laptop
-            .at(|| TcpStream::connect_timeout(&address, PROBE_PATIENCE))?
-            .map_err(|err| failed("connect", err))?;
+        let listener = server.listen(address)?;
+        laptop.connect(None, address, PROBE_PATIENCE)?;
         drop(listener);
     }
     server.tcp_sockets()?;
