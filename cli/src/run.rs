@@ -127,8 +127,7 @@ impl Run {
             rule.parse::<Rule>()?;
         }
         let subject = self.subject(&lab)?;
-        let machines =
-            machines::reach(self.on, std::slice::from_ref(&lab))?;
+        let machines = machines::reach(self.on, std::slice::from_ref(&lab))?;
         style::progress(&format!(
             "building {}",
             subject.source(&lab).display()

@@ -47,7 +47,8 @@ impl Host {
         }
         let from = port.map(|port| SocketAddr::new(self.ip(), port));
         let connected = self.act(|| {
-            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+            let socket =
+                Socket::new(Domain::for_address(to), Type::STREAM, None)?;
             if let Some(from) = from {
                 socket.bind(&from.into())?;
             }
@@ -68,7 +69,8 @@ impl Host {
             return Ok(Connection::there(link, made));
         }
         let begun = self.act(|| {
-            let socket = Socket::new(Domain::for_address(to), Type::STREAM, None)?;
+            let socket =
+                Socket::new(Domain::for_address(to), Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
             match socket.connect(&to.into()) {
                 Err(err) if err.raw_os_error() != Some(libc::EINPROGRESS) => {
@@ -105,7 +107,8 @@ impl Host {
             return link.ask(&Ask::CanBind(at));
         }
         let bound = self.act(|| {
-            let socket = Socket::new(Domain::for_address(at), Type::STREAM, None)?;
+            let socket =
+                Socket::new(Domain::for_address(at), Type::STREAM, None)?;
             socket.set_reuse_address(true)?;
             socket.bind(&at.into())
         })?;
@@ -211,9 +214,7 @@ impl Connection {
             Place::Here(stream) => {
                 stream.set_nodelay(true).call("setsockopt TCP_NODELAY")
             }
-            Place::There(link, number) => {
-                link.ask(&Ask::WithoutDelay(*number))
-            }
+            Place::There(link, number) => link.ask(&Ask::WithoutDelay(*number)),
         }
     }
 

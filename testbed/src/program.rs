@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::autopsy::Autopsy;
 use crate::calls::Calls;
+use crate::descriptors::Descriptor;
 use crate::error::{Call, Error, Result};
 use crate::host::Sampling;
 use crate::launch::Launch;
@@ -217,10 +218,23 @@ impl Program {
     pub(crate) fn autopsy_there(&self, link: &Link) -> Result<Autopsy> {
         match &self.place {
             Place::There(there) => link.ask(&Ask::Autopsy(there.id)),
-            Place::Here(_) => {
-                Err(Error::new(format!("{} is not there", self.name)))
-            }
+            Place::Here(_) => self.is_not_there(),
         }
+    }
+
+    /// What [`crate::Host::descriptors`] says of it there.
+    pub(crate) fn descriptors_there(
+        &self,
+        link: &Link,
+    ) -> Result<Vec<Descriptor>> {
+        match &self.place {
+            Place::There(there) => link.ask(&Ask::Descriptors(there.id)),
+            Place::Here(_) => self.is_not_there(),
+        }
+    }
+
+    fn is_not_there<T>(&self) -> Result<T> {
+        Err(Error::new(format!("{} is not there", self.name)))
     }
 
     /// The output as it stands, and whether each of the two streams has ended:
@@ -307,7 +321,9 @@ impl Program {
                     let _ = stdin.write_all(format!("{line}\n").as_bytes());
                 }
             }
-            Place::There(there) => there.tell(&Ask::Type(there.id, line.into())),
+            Place::There(there) => {
+                there.tell(&Ask::Type(there.id, line.into()))
+            }
         }
     }
 

@@ -66,8 +66,7 @@ fn capabilities(up: &Result<Trace, Failure>) -> Vec<Capability> {
         Ok(trace) => trace,
         Err(failure) => return vec![missing(name, failure)],
     };
-    let mut found =
-        vec![works(name, "up, IPv4 and IPv6 connections opened")];
+    let mut found = vec![works(name, "up, IPv4 and IPv6 connections opened")];
     for clock in &trace.clocks {
         let error = clock.error_ns as f64 / 1e6;
         found.push(works(

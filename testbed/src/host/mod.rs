@@ -207,13 +207,11 @@ impl Host {
         self.asked.note(power);
         match &self.place {
             Place::Here(here) => Ok(here),
-            Place::There(_) => Err(Error::new(format!(
-                "{}: {}",
-                self.name(),
-                power.meaning()
-            ))
-            .cause("a host on another machine has not got it")
-            .cure("run it without `--on vagrant`")),
+            Place::There(_) => {
+                Err(Error::new(format!("{}: {}", self.name(), power.meaning()))
+                    .cause("a host on another machine has not got it")
+                    .cure("run it without `--on vagrant`"))
+            }
         }
     }
 
@@ -364,9 +362,11 @@ impl Host {
 
     /// The descriptors of a program's first process; none once it has ended.
     pub fn descriptors(&self, program: &Program) -> Result<Vec<Descriptor>> {
-        self.here(Power::Processes)?;
+        if let Place::There(link) = &self.place {
+            return program.descriptors_there(link);
+        }
         match program.number()? {
-            Some(pid) => self.descriptors_of(pid),
+            Some(pid) => descriptors::of_process(pid, &self.tables()?),
             None => Ok(Vec::new()),
         }
     }

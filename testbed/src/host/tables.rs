@@ -101,7 +101,8 @@ impl Host {
         station: [u8; 6],
     ) -> Result<()> {
         let name = interface.to_string();
-        self.here(Power::Tables)?.run(move || netlink::set_neighbour(&name, address, station))?
+        self.here(Power::Tables)?
+            .run(move || netlink::set_neighbour(&name, address, station))?
     }
 
     /// Deletes an entry of the neighbour table.
@@ -115,7 +116,8 @@ impl Host {
         address: IpAddr,
     ) -> Result<()> {
         let name = interface.to_string();
-        self.here(Power::Tables)?.run(move || netlink::delete_neighbour(&name, address))?
+        self.here(Power::Tables)?
+            .run(move || netlink::delete_neighbour(&name, address))?
     }
 
     /// What its kernel has counted since it is up, by the names of nstat(8):
@@ -202,7 +204,8 @@ impl Host {
         prefix: u8,
     ) -> Result<()> {
         let name = interface.to_string();
-        self.here(Power::Tables)?.run(move || netlink::add_address(&name, address, prefix))??;
+        self.here(Power::Tables)?
+            .run(move || netlink::add_address(&name, address, prefix))??;
         self.addresses.add(address);
         Ok(())
     }

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
+use super::ACT;
 use super::protocol::{Answer, Ask, Plan, Tell, Up};
 use super::station::{self, Station};
-use super::ACT;
 use crate::connection::{Connection, Listener};
 use crate::enter::{enter, enter_with_tracer};
 use crate::error::{Call, Error, Result, Told};
@@ -243,7 +243,8 @@ impl Agent {
         let programs = &mut self.programs;
         match ask {
             Ask::Start(launch) => {
-                let program = self.net.host(&self.host)?.start_program(launch)?;
+                let program =
+                    self.net.host(&self.host)?.start_program(launch)?;
                 let pid = program.pid();
                 json(&(programs.put(program), pid))
             }
@@ -263,13 +264,16 @@ impl Agent {
             Ask::Signal(number, signal) => {
                 json(&programs.get(number)?.signal(signal)?)
             }
-            Ask::Processes(number) => {
-                json(&programs.get(number)?.processes()?)
-            }
+            Ask::Processes(number) => json(&programs.get(number)?.processes()?),
             Ask::Rests(number, window) => {
                 json(&programs.get(number)?.rests(window)?)
             }
             Ask::Threads(number) => json(&programs.get(number)?.threads()?),
+            Ask::Descriptors(number) => {
+                let program = programs.get(number)?;
+                let host = self.net.host(&self.host)?;
+                json(&host.descriptors(program)?)
+            }
             Ask::Autopsy(number) => {
                 let program = programs.get(number)?;
                 json(&self.net.autopsy(&self.host, program)?)

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
+use super::Reach;
 use super::link::Link;
 use super::merge::{Merge, Station};
 use super::protocol::{Ask, Plan, Up};
-use super::Reach;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::network::{Backend, Network};

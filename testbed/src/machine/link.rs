@@ -326,10 +326,8 @@ fn bring_this_program(reach: &Reach, host: &str) -> Result<()> {
         .spawn()
         .call("exec gzip")?;
     let zipped = zip.stdout.take().ok_or_else(|| Error::new("gzip"))?;
-    let done = ssh(reach, host, &order)
-        .stdin(zipped)
-        .output()
-        .map_err(no_ssh)?;
+    let done =
+        ssh(reach, host, &order).stdin(zipped).output().map_err(no_ssh)?;
     let zipped = zip.wait().call("wait for gzip")?;
     if done.status.success() && zipped.success() {
         return Ok(());

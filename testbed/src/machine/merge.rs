@@ -274,8 +274,11 @@ impl Merge {
     /// Frames that one host sent and the other never got, though nobody told a
     /// wire to lose them; and frames that nobody sent.
     pub(crate) fn losses(&self) -> Vec<String> {
+        self.losses_at(self.now())
+    }
+
+    fn losses_at(&self, now: u64) -> Vec<String> {
         let state = self.lock();
-        let now = self.now();
         let log = self.recorder.log();
         let mut losses = Vec::new();
         for place in &state.under_way {
@@ -339,9 +342,8 @@ impl State {
 
 /// Did the wire at its sender lose it?
 fn is_lost(frame: &Frame) -> bool {
-    let lost = |note: &String| {
-        note.starts_with("dropped") || note.starts_with("lost")
-    };
+    let lost =
+        |note: &String| note.starts_with("dropped") || note.starts_with("lost");
     frame.wire.iter().any(lost)
 }
 
@@ -359,5 +361,122 @@ fn is_same(left: &[u8], came: &Frame) -> bool {
             rest == others && (came == last || *came == !last)
         }
         None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAPTOP: [u8; 6] = [0x52, 0x54, 0, 0, 0, 1];
+    const SERVER: [u8; 6] = [0x52, 0x54, 0, 0, 0, 2];
+
+    /// The laptop's clock shows 1,000,000 at our 0, the server's 5,000,000.
+    fn merge() -> Merge {
+        let hosts = [("ernest-laptop", LAPTOP), ("Kongming20", SERVER)];
+        let hosts = hosts.map(|(name, mac)| Station { name: name.into(), mac });
+        let merge = Merge::new(Recorder::new(), hosts.into());
+        for (host, offset) in [(0, 1_000_000), (1, 5_000_000)] {
+            merge.answered(host, (0, offset + 90), (100, offset + 10));
+        }
+        merge
+    }
+
+    fn bytes(from: [u8; 6], number: u8) -> Vec<u8> {
+        [&[0xff; 6][..], &from, &[8, 0], &[number; 40]].concat()
+    }
+
+    fn frame(host: &str, t_ns: u64, bytes: &[u8], note: &str) -> Event {
+        let wire: Vec<String> = Some(note.to_string())
+            .filter(|n| !n.is_empty())
+            .into_iter()
+            .collect();
+        let lost = is_lost(&Frame { wire: wire.clone(), ..Frame::default() });
+        let frame = Frame {
+            bytes: bytes.to_vec(),
+            delivered_ns: (!lost).then_some(t_ns + 1),
+            wire,
+            ..Frame::default()
+        };
+        Event { t_ns, host: host.into(), what: What::Frame(frame) }
+    }
+
+    /// When each frame left, and when it came.
+    fn times(merge: &Merge) -> Vec<(u64, Option<u64>)> {
+        let mut events = merge.recorder.log().events.clone();
+        merge.retime(&mut events);
+        let times = events.iter().map(|event| match &event.what {
+            What::Frame(frame) => (event.t_ns, frame.delivered_ns),
+            _ => unreachable!(),
+        });
+        times.collect()
+    }
+
+    #[test]
+    fn a_frame_is_one_event_whoever_tells_of_it_first() {
+        let merge = merge();
+        let (one, two) = (bytes(LAPTOP, 1), bytes(SERVER, 2));
+        merge.hear(0, 0, frame("ernest-laptop", 1_000_200, &one, ""));
+        merge.hear(1, 0, frame(LAN, 5_000_230, &one, ""));
+        merge.hear(0, 1, frame(LAN, 1_000_290, &two, ""));
+        merge.hear(1, 1, frame("Kongming20", 5_000_260, &two, ""));
+        let times = times(&merge);
+        assert_eq!(times.len(), 2);
+        for (left, came) in times {
+            assert!(came.is_some_and(|came| came >= left));
+        }
+        assert!(merge.losses_at(u64::MAX / 2).is_empty());
+    }
+
+    #[test]
+    fn no_frame_comes_before_it_has_left() {
+        let merge = merge();
+        // By the links alone it would come 60 ns before.
+        let one = bytes(LAPTOP, 1);
+        merge.hear(0, 0, frame("ernest-laptop", 1_000_500, &one, ""));
+        merge.hear(1, 0, frame(LAN, 5_000_440, &one, ""));
+        let [(left, came)] = times(&merge)[..] else { panic!() };
+        assert!(came.is_some_and(|came| came >= left), "{left} {came:?}");
+    }
+
+    #[test]
+    fn what_a_rule_dropped_is_no_loss_and_what_nobody_dropped_is() {
+        let merge = merge();
+        let one = bytes(LAPTOP, 1);
+        let dropped =
+            frame("ernest-laptop", 1_000_200, &one, "dropped by rule");
+        merge.hear(0, 0, dropped);
+        assert!(merge.losses_at(u64::MAX / 2).is_empty());
+        // The same bytes once more: it is this one that comes.
+        merge.hear(0, 1, frame("ernest-laptop", 1_000_300, &one, ""));
+        merge.hear(1, 0, frame(LAN, 5_000_340, &one, ""));
+        assert_eq!(times(&merge)[0].1, None);
+        assert!(times(&merge)[1].1.is_some());
+        let two = bytes(LAPTOP, 2);
+        merge.hear(0, 2, frame("ernest-laptop", 1_000_400, &two, ""));
+        assert!(merge.losses_at(1_000).is_empty(), "it may still come");
+        let [loss] = &merge.losses_at(u64::MAX / 2)[..] else { panic!() };
+        assert!(loss.contains("never came"), "{loss}");
+    }
+
+    #[test]
+    fn a_frame_that_no_host_sent_is_told_and_a_third_machine_s_is_not() {
+        let merge = merge();
+        merge.hear(1, 0, frame(LAN, 5_000_340, &bytes(LAPTOP, 1), ""));
+        merge.hear(1, 1, frame(LAN, 5_000_340, &bytes([2; 6], 1), ""));
+        let losses = merge.losses_at(u64::MAX / 2);
+        assert_eq!(losses, ["Kongming20 got a frame that no host sent"]);
+    }
+
+    #[test]
+    fn a_copy_that_a_rule_made_is_the_same_frame() {
+        let merge = merge();
+        let one = bytes(LAPTOP, 1);
+        let twice = frame("ernest-laptop", 1_000_200, &one, "duplicated by");
+        merge.hear(0, 0, twice);
+        merge.hear(1, 0, frame(LAN, 5_000_230, &one, ""));
+        merge.hear(1, 1, frame(LAN, 5_000_240, &one, ""));
+        assert_eq!(times(&merge).len(), 1);
+        assert!(merge.losses_at(u64::MAX / 2).is_empty());
     }
 }

@@ -54,6 +54,7 @@ pub(crate) enum Ask {
     Processes(usize),
     Rests(usize, Duration),
     Threads(usize),
+    Descriptors(usize),
     Autopsy(usize),
     Kill(usize),
     // Connections.

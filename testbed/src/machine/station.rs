@@ -6,18 +6,16 @@
 //! would send there stays. nftables does that, by tables that belong to a process
 //! and go with it (nft(8), "owner"): however a run ends, the machine is as it was.
 
-use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::ifaddrs::getifaddrs;
-use nix::unistd::geteuid;
 
 use crate::error::{Call, Error, Result};
 use crate::{netlink, sys};
@@ -32,7 +30,7 @@ pub(super) struct Station {
     pub(super) socket: OwnedFd,
     /// Its end is the end of the tables.
     _nft: (Child, ChildStdin),
-    _lock: Flock<File>,
+    _lock: UnixListener,
 }
 
 impl Station {
@@ -55,45 +53,35 @@ impl Station {
     }
 }
 
-/// A directory of this user's on the machine's disk, for programs and the lock.
+/// Where programs are kept that have been brought: beside this one, which came
+/// in the same way.
 pub(super) fn directory() -> Result<PathBuf> {
-    let uid = geteuid();
-    let path = PathBuf::from(format!("/var/tmp/serverlab-{uid}"));
-    let made = fs::DirBuilder::new().mode(0o755).create(&path);
-    match made {
-        Err(err) if err.kind() != std::io::ErrorKind::AlreadyExists => {
-            return Err(err).call(format!("mkdir {}", path.display()));
-        }
-        _ => {}
-    }
-    let call = format!("lstat {}", path.display());
-    let about = fs::symlink_metadata(&path).call(call)?;
-    if !about.is_dir() || about.uid() != uid.as_raw() {
-        return Err(Error::new(format!("{} is somebody else's", path.display()))
-            .cure(format!("sudo rm -r {}", path.display())));
-    }
-    Ok(path)
+    let program = std::env::current_exe().call("readlink /proc/self/exe")?;
+    let folder = program.parent().map(Path::to_path_buf);
+    folder.ok_or_else(|| Error::new("this program is in no folder"))
 }
 
-fn lock(host: &str) -> Result<Flock<File>> {
-    let path = directory()?.join(format!("{host}.lock"));
-    let mut file =
-        File::create(&path).call(format!("open {}", path.display()))?;
+/// One run at a time: a name in the machine's network, which goes with the
+/// process that has it (unix(7), "abstract").
+fn lock(host: &str) -> Result<UnixListener> {
+    let name = format!("serverlab/{host}");
+    let address = SocketAddr::from_abstract_name(&name)
+        .call(format!("socket name {name}"))?;
     let deadline = Instant::now() + PATIENCE;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match UnixListener::bind_addr(&address) {
             Ok(lock) => return Ok(lock),
-            Err((_, err)) if Instant::now() > deadline => {
-                let call = format!("flock {}", path.display());
-                return Err(Error::from_call(call, err.into())
+            Err(err) if err.kind() != ErrorKind::AddrInUse => {
+                return Err(err).call(format!("bind @{name}"));
+            }
+            Err(err) if Instant::now() > deadline => {
+                return Err(Error::from_call(format!("bind @{name}"), err)
                     .cause(format!("another run has {host}"))
                     .cure("wait for its end"));
             }
-            // The last run's agent may be about to end: flock(2) can wait, but
-            // not for so long and no longer.
-            Err((same, _)) => file = same,
+            // The last run's agent may be about to end.
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

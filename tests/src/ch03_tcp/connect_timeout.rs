@@ -16,7 +16,7 @@ use testbed::trace::{Event, Frame};
 use testbed::{Profile, TcpSocket, TcpState};
 
 use super::wire::segments;
-use crate::ch05_sockets::peer::{Peer, refused};
+use crate::ch05_sockets::peer::{Peer, listen};
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
 use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
@@ -158,18 +158,13 @@ fn late(
     said: impl Fn(&mut Stage),
 ) -> Result<(), Halt> {
     let at = args[0].parse().map_err(|_| Halt::Missed("an address".into()))?;
-    let listener = stage.net.host(KONGMING)?.listen(at).map_err(refused)?;
+    let listener = listen(stage, KONGMING, at)?;
     let rule = format!("delay {LATE}ms every synack from Kongming20");
     stage.net.wire().arm(&rule)?;
     let client = stage.start(PROGRAM, LAPTOP, args.clone())?;
     stage.line(client, "connected")?;
     said(stage);
-    let accepted =
-        stage.look_each_ms(|_, _| listener.accept().map_err(refused))?;
-    let Some(connection) = accepted else {
-        return Err(Halt::Missed("waited for a connection".into()));
-    };
-    let mut peer = Peer::of(connection);
+    let mut peer = Peer::accept(stage, &listener)?;
     // Whoever does not wait for data has not found any.
     stage.idle(client)?;
     let count = stage.draw.count(3..=9);

@@ -5,12 +5,12 @@
 //! scenario is the client, and sends its lines in pieces that end where lines do
 //! not; in `client` it is the server, and answers in two parts.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use testbed::{Profile, TcpSocket, TcpState};
 
 use super::wire::{segments, story, stream};
-use crate::ch05_sockets::peer::{Heard, Peer, Then};
+use crate::ch05_sockets::peer::{Heard, Peer, Then, listen};
 use crate::stage::{Halt, KONGMING, LAPTOP, Stage};
 use crate::verdict::{Judge, Performance, side_by_side};
 use crate::{Grader, Mutant, Take};
@@ -142,22 +142,11 @@ fn server(stage: &mut Stage, address: SocketAddr) -> Result<(), Halt> {
 fn client(stage: &mut Stage, address: SocketAddr) -> Result<(), Halt> {
     let lines = draw_lines(stage, WORDS);
     stage.fact("lines", &lines);
-    let failed = |err| Halt::Missed(format!("listen {address}: {err}"));
-    let listener = stage.net.host(KONGMING)?.at(|| {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    })?;
-    let listener = listener.map_err(failed)?;
+    let listener = listen(stage, KONGMING, address)?;
     let client =
         stage.start("client", LAPTOP, ["client", &address.to_string()])?;
     stage.line(client, "connected")?;
-    let accepted = stage.look_each_ms(|_, _| Ok(listener.accept().ok()))?;
-    let Some((conn, _peer)) = accepted else {
-        return Err(Halt::Missed("waited for a connection".into()));
-    };
-    conn.set_nonblocking(false).map_err(failed)?;
-    let mut peer = Peer::over(conn)?;
+    let mut peer = Peer::accept(stage, &listener)?;
     for line in &lines {
         stage.send(client, line);
     }

@@ -159,11 +159,7 @@ fn write_in_vain(stage: &mut Stage, server: Role) -> Result<(), Halt> {
 
 /// The peer's kernel forgets the connection, and nobody hears of it: its RST is
 /// lost, since its cable is cut.
-fn restart(
-    stage: &mut Stage,
-    server: Role,
-    peer: Peer,
-) -> Result<(), Halt> {
+fn restart(stage: &mut Stage, server: Role, peer: Peer) -> Result<(), Halt> {
     stage.net.wire().cut(LAPTOP)?;
     peer.abort();
     stage.step(LAPTOP, "ernest-laptop is started again")?;

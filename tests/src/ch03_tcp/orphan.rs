@@ -9,12 +9,12 @@
 //! of another connection or of a listener on the same port. No timer is waited
 //! for, except by `lab run orphan -- SECONDS`, for a few of them.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
-use testbed::{Flags, Profile, TcpSocket, TcpState};
+use testbed::{Flags, Listener, Profile, TcpSocket, TcpState};
 
 use super::wire::segments;
-use crate::ch05_sockets::peer::Peer;
+use crate::ch05_sockets::peer::{Peer, listen};
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
 use crate::verdict::{Judge, Performance};
 use crate::{Grader, Mutant, Take};
@@ -124,11 +124,11 @@ struct Scene {
     port: u16,
     watch: Role,
     /// Where the client connects to.
-    listener: TcpListener,
+    listener: Listener,
     /// How often the watcher has looked.
     looks: usize,
     /// Kept open: sockets on the client's host that are none of its business.
-    _others: Option<(TcpListener, TcpListener, Peer)>,
+    _others: Option<(Listener, Listener, Peer)>,
 }
 
 impl Scene {
@@ -146,12 +146,7 @@ impl Scene {
     }
 
     fn accept(&self, stage: &mut Stage) -> Result<Peer, Halt> {
-        let listener = &self.listener;
-        let accepted = stage.look_each_ms(|_, _| Ok(listener.accept().ok()))?;
-        match accepted {
-            Some((conn, _peer)) => Peer::over(conn),
-            None => Err(Halt::Missed("waited for a connection".into())),
-        }
+        Peer::accept(stage, &self.listener)
     }
 
     /// The watcher looks, and so do we.
@@ -199,7 +194,7 @@ impl Scene {
 fn strangers(
     stage: &mut Stage,
     port: u16,
-) -> Result<(TcpListener, TcpListener, Peer), Halt> {
+) -> Result<(Listener, Listener, Peer), Halt> {
     let other = stage.address(KONGMING)?;
     let elsewhere = listen(stage, KONGMING, other)?;
     let here = SocketAddr::new(stage.net.host(LAPTOP)?.ip(), port);
@@ -207,21 +202,6 @@ fn strangers(
     let from = stage.draw.port();
     let peer = Peer::connect(stage, LAPTOP, from, other)?;
     Ok((elsewhere, same_port, peer))
-}
-
-fn listen(
-    stage: &Stage,
-    host: &str,
-    address: SocketAddr,
-) -> Result<TcpListener, Halt> {
-    let listener = stage.net.host(host)?.at(|| {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    })?;
-    let failed =
-        |err: std::io::Error| Halt::Missed(format!("listen {address}: {err}"));
-    listener.map_err(failed)
 }
 
 fn judge(performances: &[Performance], judge: &mut Judge) {

@@ -4,8 +4,8 @@ use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use testbed::Connection;
 use testbed::machine::Heard as Came;
+use testbed::{Connection, Listener};
 
 use crate::stage::{Halt, Stage};
 
@@ -70,13 +70,23 @@ impl Peer {
         connected.map(Peer::of).map_err(refused)
     }
 
+    /// Plays the server's end of the next connection.
+    pub fn accept(
+        stage: &mut Stage,
+        listener: &Listener,
+    ) -> Result<Peer, Halt> {
+        let accepted =
+            stage.look_each_ms(|_, _| listener.accept().map_err(refused))?;
+        let missed = || Halt::Missed("waited for a connection".into());
+        accepted.map(Peer::of).ok_or_else(missed)
+    }
+
     /// Plays one end of a connection that is there already.
     pub fn over(stream: TcpStream) -> Result<Peer, Halt> {
         Connection::over(stream).map(Peer::of).map_err(refused)
     }
 
-    /// The same for one that the testbed holds.
-    pub fn of(connection: Connection) -> Peer {
+    fn of(connection: Connection) -> Peer {
         Peer { name: connection.local(), connection }
     }
 
@@ -141,6 +151,15 @@ impl Peer {
     pub fn forget(self) {
         std::mem::forget(self);
     }
+}
+
+/// Listens at an address of a host, for [`Peer::accept`].
+pub fn listen(
+    stage: &Stage,
+    host: &str,
+    at: SocketAddr,
+) -> Result<Listener, Halt> {
+    stage.net.host(host)?.listen(at).map_err(refused)
 }
 
 /// What a call was refused is the program's doing, and evidence; that a machine

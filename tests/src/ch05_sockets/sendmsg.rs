@@ -10,11 +10,11 @@
 mod judge;
 mod message;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
 use testbed::{Profile, TcpSocket, TcpState};
 
-use super::peer::Peer;
+use super::peer::{Peer, listen};
 use crate::stage::{Halt, KONGMING, LAPTOP, Role, Stage};
 use crate::{Grader, Mutant, Take};
 use judge::judge;
@@ -119,22 +119,11 @@ fn slow(stage: &mut Stage, address: SocketAddr) -> Result<(), Halt> {
     host.set_sysctl("net.ipv4.tcp_wmem", "4096 8192 8192")?;
     let host = stage.net.host(KONGMING)?;
     host.set_sysctl("net.ipv4.tcp_rmem", "4096 8192 8192")?;
-    let failed = |err| Halt::Missed(format!("listen {address}: {err}"));
-    let listener = host.at(|| {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok(listener)
-    })?;
-    let listener = listener.map_err(failed)?;
+    let listener = listen(stage, KONGMING, address)?;
     let at = address.to_string();
     let sender = stage.start(SENDER, LAPTOP, ["send", "tcp", at.as_str()])?;
     stage.line(sender, "connected")?;
-    let accepted = stage.look_each_ms(|_, _| Ok(listener.accept().ok()))?;
-    let Some((conn, _peer)) = accepted else {
-        return Err(Halt::Missed("waited for a connection".into()));
-    };
-    conn.set_nonblocking(false).map_err(failed)?;
-    let mut peer = Peer::over(conn)?;
+    let mut peer = Peer::accept(stage, &listener)?;
     for message in &messages {
         stage.send(sender, &message.line());
     }
