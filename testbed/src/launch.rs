@@ -153,7 +153,7 @@ impl Launch {
     }
 
     /// The same program from another file.
-    pub(crate) fn from_file(mut self, path: PathBuf) -> Launch {
+    pub(crate) fn with_file(mut self, path: PathBuf) -> Launch {
         self.path = path;
         self
     }

@@ -158,7 +158,7 @@ impl Link {
             Some(there) => there,
             None => self.ask_with(&Ask::Bring(name, bytes.len()), &bytes)?,
         };
-        Ok(launch.from_file(there))
+        Ok(launch.with_file(there))
     }
 
     /// Ends the agent, and with it all that it has started.

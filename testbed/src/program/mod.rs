@@ -1,15 +1,13 @@
 //! A program on a host: started, spoken to, listened to, and never left behind.
 
-use std::collections::VecDeque;
+mod here;
+mod output;
+
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
+use std::io::Write;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::{Deserialize, Serialize};
 
 use crate::autopsy::Autopsy;
@@ -25,76 +23,15 @@ use crate::recorder::Recorder;
 use crate::sessions;
 use crate::sys;
 use crate::threads::{self, ThreadInfo};
-use crate::trace::{Line, Stream};
+use crate::trace::Stream;
 
-/// The longest line that is kept in one piece.
-const LONGEST_LINE: u64 = 4096;
-/// A program that prints more lines than this is stopped.
-const MOST_LINES: usize = 5_000;
+use here::Here;
+pub(crate) use here::{Mourner, Process};
+pub(crate) use output::Output;
+use output::{Ear, MOST_LINES};
+
 /// What was printed last may still be on its way when a program has ended.
 const LAST_LINES: Duration = Duration::from_millis(500);
-/// At so many lines the sockets are looked at. One that prints without end is
-/// stopped within a second, and not within ten.
-const MOST_SAMPLES: usize = 500;
-/// Who waits for longer than this where no signal reaches it does not wait for
-/// a disk.
-const LONGEST_READ: Duration = Duration::from_millis(200);
-
-/// A child of ours. Dropping it kills and reaps it.
-pub(crate) struct Process {
-    child: Arc<Mutex<Child>>,
-    /// The mount namespace that it and its descendants are in.
-    namespace: OwnedFd,
-}
-
-impl Process {
-    pub(crate) fn new(child: Child, namespace: OwnedFd) -> Process {
-        Process { child: Arc::new(Mutex::new(child)), namespace }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Child> {
-        lock(&self.child)
-    }
-
-    /// For its host, which ends when every child that was on it is reaped.
-    pub(crate) fn mourner(&self) -> Mourner {
-        Mourner(Arc::downgrade(&self.child))
-    }
-
-    /// Ends it at once.
-    fn kill(&self) {
-        let mut child = self.lock();
-        let _ = child.kill(); // It may have ended by itself.
-        let _ = child.wait();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Who reaps a child that its host has killed while the program is still held.
-pub(crate) struct Mourner(Weak<Mutex<Child>>);
-
-impl Mourner {
-    /// Waits for the child's end; the program's holder can still ask for it.
-    pub(crate) fn reap(&self) {
-        if let Some(child) = self.0.upgrade() {
-            let _ = lock(&child).wait();
-        }
-    }
-
-    /// Is there nobody left to mourn?
-    pub(crate) fn is_done(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-}
-
-fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 /// A running program. Dropping it kills it; what it has forked ends with its
 /// host at the latest.
@@ -111,14 +48,6 @@ enum Place {
     Here(Here),
     /// On another machine, a child of the agent there.
     There(There),
-}
-
-struct Here {
-    process: Process,
-    calls: Option<Calls>,
-    /// Readable once the process has ended.
-    end: OwnedFd,
-    stdin: Option<ChildStdin>,
 }
 
 struct There {
@@ -448,215 +377,8 @@ impl There {
     }
 }
 
-impl Here {
-    fn wait(
-        &mut self,
-        limit: Duration,
-        output: &Output,
-    ) -> Result<Option<Exit>> {
-        let deadline = Instant::now() + limit;
-        loop {
-            if output.lock().count > MOST_LINES {
-                self.process.kill();
-                return Ok(Some(Exit::TooMuchOutput));
-            }
-            let status = self.process.lock().try_wait().call("waitid")?;
-            if let Some(status) = status {
-                output.wait_for_end(LAST_LINES);
-                return Ok(Some(match (status.code(), status.signal()) {
-                    (Some(code), _) => Exit::Code(code),
-                    (None, signal) => Exit::Signal(signal.unwrap_or(0)),
-                }));
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left == Duration::ZERO {
-                return Ok(None);
-            }
-            // Ends early when the program does; output is looked at now and
-            // then, so that one which prints without end is noticed.
-            let nap = left.min(Duration::from_millis(100)).as_millis().max(1);
-            let mut fds = [PollFd::new(self.end.as_fd(), PollFlags::POLLIN)];
-            let timeout =
-                PollTimeout::try_from(nap).unwrap_or(PollTimeout::ZERO);
-            match poll(&mut fds, timeout) {
-                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
-                Err(err) => {
-                    return Err(Error::from_call("poll pidfd", err.into()));
-                }
-            }
-        }
-    }
-
-    fn wait_idle(&self, limit: Duration) -> Result<bool> {
-        let deadline = Instant::now() + limit;
-        let Some(leader) = sessions::number(&self.end)? else {
-            return Ok(true); // It has ended.
-        };
-        let look = || sessions::is_at_work(leader);
-        let is_at_work = || match &self.calls {
-            Some(calls) => calls.is_at_work(look),
-            None => look(),
-        };
-        let mut blocked_since = None;
-        loop {
-            let now = Instant::now();
-            let at_work = if is_at_work()? {
-                blocked_since = None;
-                true
-            } else {
-                // Only a disk, and not for long?
-                let since = *blocked_since.get_or_insert(now);
-                now < since + LONGEST_READ && sessions::is_blocked(leader)?
-            };
-            if !at_work || now >= deadline {
-                return Ok(!at_work);
-            }
-            // The kernel has no event for this.
-            std::thread::sleep(Duration::from_millis(1));
-        }
-    }
-}
-
 impl Drop for There {
     fn drop(&mut self) {
         self.tell(&Ask::Kill(self.id));
-    }
-}
-
-impl Drop for Here {
-    fn drop(&mut self) {
-        // First, so that what was held in it does not go on.
-        self.process.kill();
-        // What it has forked lives on, and must not wait for nobody.
-        if let Some(calls) = &self.calls {
-            calls.release_for_good();
-        }
-    }
-}
-
-/// The lines of standard output that nobody has asked for yet.
-#[derive(Default)]
-pub(crate) struct Output {
-    lines: Mutex<Lines>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Lines {
-    unread: VecDeque<String>,
-    count: usize,
-    ended: bool,
-    streams_ended: u8,
-}
-
-impl Output {
-    /// One more line; how many there are by now.
-    pub(crate) fn hear(&self, stream: Stream, line: String) -> usize {
-        let mut lines = self.lock();
-        lines.count += 1;
-        if stream == Stream::Stdout {
-            lines.unread.push_back(line);
-        }
-        self.changed.notify_all();
-        lines.count
-    }
-
-    /// So many streams have ended, standard output among them or not.
-    pub(crate) fn have_ended(&self, stdout: bool, streams: u8) {
-        let mut lines = self.lock();
-        lines.ended = stdout;
-        lines.streams_ended = streams;
-        self.changed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-    }
-
-    fn wait<'a>(
-        &self,
-        lines: MutexGuard<'a, Lines>,
-        limit: Duration,
-    ) -> MutexGuard<'a, Lines> {
-        let waited = self.changed.wait_timeout(lines, limit);
-        waited.unwrap_or_else(|poisoned| poisoned.into_inner()).0
-    }
-
-    /// Waits until both streams have been read to their end, or nothing has come
-    /// for so long: a child of the program may hold them open for longer than
-    /// anybody wants to wait.
-    fn wait_for_end(&self, quiet: Duration) {
-        let mut lines = self.lock();
-        let (mut seen, mut since) = (lines.count, Instant::now());
-        while lines.streams_ended < 2 {
-            let left = quiet.saturating_sub(since.elapsed());
-            if left == Duration::ZERO {
-                return;
-            }
-            lines = self.wait(lines, left);
-            if lines.count > seen {
-                (seen, since) = (lines.count, Instant::now());
-            }
-        }
-    }
-}
-
-/// A thread that reads one stream of a program.
-struct Ear {
-    host: String,
-    program: String,
-    stream: Stream,
-    output: Arc<Output>,
-    recorder: Recorder,
-    sampling: Option<Sampling>,
-}
-
-impl Ear {
-    fn listen(self, stream: impl Read + Send + 'static) -> Result<()> {
-        let name = format!("{} {:?}", self.program, self.stream);
-        std::thread::Builder::new()
-            .name(name)
-            .spawn(move || {
-                // An error reads like the end: there is nothing more to hear.
-                let _ = self.read(BufReader::new(stream));
-                let mut lines = self.output.lock();
-                lines.ended |= self.stream == Stream::Stdout;
-                lines.streams_ended += 1;
-                self.output.changed.notify_all();
-                drop(lines);
-                // Who tells another machine of it waits there.
-                self.recorder.wake();
-            })
-            .call("clone thread")?;
-        Ok(())
-    }
-
-    fn read(&self, mut stream: impl BufRead) -> io::Result<()> {
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let mut limited = (&mut stream).take(LONGEST_LINE);
-            if limited.read_until(b'\n', &mut line)? == 0 {
-                return Ok(());
-            }
-            let text = String::from_utf8_lossy(&line);
-            let text = text.strip_suffix('\n').unwrap_or(&text).to_string();
-            if !self.heard(text) {
-                return Ok(()); // Its next write gets SIGPIPE.
-            }
-        }
-    }
-
-    /// Writes a line down; `false`: that was one too many.
-    fn heard(&self, line: String) -> bool {
-        // The states first: a line tells what the program has done.
-        let few = self.output.lock().count < MOST_SAMPLES;
-        if let Some(sample) = self.sampling.as_ref().filter(|_| few) {
-            sample();
-        }
-        let (program, stream) = (self.program.clone(), self.stream);
-        let out = Line { program, stream, line: line.clone() };
-        self.recorder.output(&self.host, out);
-        self.output.hear(stream, line) <= MOST_LINES
     }
 }
