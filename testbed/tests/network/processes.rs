@@ -401,7 +401,7 @@ fn signals_reach_the_host_s_programs_alone(backend: Backend) -> Done {
     assert!(lan.server().signal(1, libc::SIGTERM).is_err());
     let first = fs::read_to_string(format!("/proc/self/fdinfo/{}", {
         use std::os::fd::AsRawFd;
-        lan.server().process().as_raw_fd()
+        lan.server().process().unwrap().as_raw_fd()
     }))?;
     let first = first.lines().find_map(|line| line.strip_prefix("Pid:"));
     let first: i32 = first.unwrap().trim().parse()?;
