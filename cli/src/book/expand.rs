@@ -16,6 +16,7 @@
 //! code ANCHOR [of=FILE]     part of the reference program
 //! claims CHAPTER            what the text of 2013 says, and what a run saw
 //! errnos [CALL ...]         what these calls can say; all calls for none
+//! two-machines labs|seen    which labs run on two machines; what a check saw
 //! ```
 //!
 //! Any other block is refused: nothing that a run could say is typed by hand.
@@ -35,7 +36,7 @@ use super::orders::{commands, order};
 use super::page::{Block, Settings, blocks, escape, line_of};
 use super::predict::{Prediction, from_the_root};
 use super::recording::{APART, CLAIMS, ERRNOS, Recording, Shelf};
-use super::{card, claims, code, errnos, story, transcript};
+use super::{card, claims, code, errnos, story, transcript, two_machines};
 
 /// A page to be expanded.
 pub struct Page {
@@ -303,6 +304,8 @@ impl Work<'_> {
                 }
                 Ok(text)
             }
+            ["two-machines", "labs"] => two_machines::labs(),
+            ["two-machines", "seen"] => two_machines::seen(self.desk.root),
             ["code", anchor, ..] => {
                 settings.only(&["of="])?;
                 let file = match (settings.get("of"), &self.page.lab) {
@@ -318,8 +321,8 @@ impl Work<'_> {
             }
             _ => bail!(
                 "a block `{}` is not among console, figure, transcript, \
-                 header, machine, predict, predictions, claims, errnos and \
-                 code: what a run can say is not typed by hand",
+                 header, machine, predict, predictions, claims, errnos, \
+                 two-machines and code: what a run can say is not typed by hand",
                 words.join(" ")
             ),
         }

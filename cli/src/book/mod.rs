@@ -21,6 +21,7 @@ mod predict;
 pub mod recording;
 pub mod story;
 mod transcript;
+mod two_machines;
 
 use std::io;
 use std::path::PathBuf;
