@@ -338,7 +338,11 @@ impl Network {
             }
         }
         let sampler = if self.states {
-            Some(Sampler::new(watched(&hosts)?, recorder.clone()))
+            let sampler = Sampler::new(watched(&hosts)?, recorder.clone());
+            Some(match self.uplink {
+                Some(_) => sampler.there(),
+                None => sampler,
+            })
         } else {
             None
         };

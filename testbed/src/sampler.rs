@@ -16,6 +16,8 @@ use crate::trace::StateChange;
 
 /// How long a host may take to do what a segment asks of it.
 const SETTLING: Duration = Duration::from_millis(2);
+/// The same on a machine of its own, which may be an emulated one.
+const SETTLING_THERE: Duration = Duration::from_millis(30);
 
 /// This end, other end.
 type Ends = (SocketAddr, SocketAddr);
@@ -23,6 +25,7 @@ type Ends = (SocketAddr, SocketAddr);
 pub(crate) struct Sampler {
     hosts: Vec<Watched>,
     recorder: Recorder,
+    settling: Duration,
 }
 
 struct Watched {
@@ -43,7 +46,13 @@ impl Sampler {
             inspector,
             known: BTreeMap::new(),
         };
-        Sampler { hosts: hosts.into_iter().map(watch).collect(), recorder }
+        let hosts = hosts.into_iter().map(watch).collect();
+        Sampler { hosts, recorder, settling: SETTLING }
+    }
+
+    /// For a host that has a machine for itself.
+    pub(crate) fn there(self) -> Sampler {
+        Sampler { settling: SETTLING_THERE, ..self }
     }
 
     /// Looks at every host, for a frame that has just been sent.
@@ -71,7 +80,7 @@ impl Sampler {
         };
         let asks = flags.syn && !flags.ack;
         let before = watched.state(receiver, sender, asks);
-        let deadline = Instant::now() + SETTLING;
+        let deadline = Instant::now() + self.settling;
         loop {
             watched.look(&self.recorder);
             let settled = watched.state(receiver, sender, asks) != before

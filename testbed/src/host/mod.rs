@@ -7,6 +7,7 @@ mod tables;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -298,6 +299,17 @@ impl Host {
             Ok(Ok(())) => Ok(Acting { thread }),
             Ok(Err(err)) => Err(err),
             Err(_) => Err(Error::new("a thread ended before it had begun")),
+        }
+    }
+
+    /// Has the file of a program ready to be started, wherever the host is: on
+    /// another machine it is brought, which takes its time.
+    pub fn make_ready(&self, program: &Path) -> Result<()> {
+        match &self.place {
+            Place::Here(_) => Ok(()),
+            Place::There(link) => {
+                link.bring(Launch::new("ready", program)).map(drop)
+            }
         }
     }
 

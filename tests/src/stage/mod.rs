@@ -114,6 +114,9 @@ impl Stage {
             _ => start.elapsed(),
         };
         let slack = slack(took);
+        for host in net.hosts() {
+            host.make_ready(&request.binary)?;
+        }
         for rule in &request.rules {
             net.wire().arm(rule)?;
         }
