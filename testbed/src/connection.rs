@@ -9,7 +9,7 @@ use socket2::{Domain, SockRef, Socket, Type};
 
 use crate::error::{Call, Result};
 use crate::host::Host;
-use crate::machine::{Ask, Heard, Link};
+use crate::link::{Ask, Heard, Link};
 
 /// One end of a connection. Dropping it closes it.
 pub struct Connection {

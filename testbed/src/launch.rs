@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::calls::{Filter, Plan};
 use crate::error::{Call, Result};
-use crate::program::Process;
+use crate::process::Process;
 use crate::room::{Place, Room};
 use crate::sys;
 use crate::tracer::Lead;

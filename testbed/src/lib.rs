@@ -27,10 +27,11 @@
 //! run in which a frame was lost unasked says so ([`Trace::is_void`]).
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
-//! `sys` (all `unsafe`), `enter`, `neighbours`, `netlink`, `routes`, `packet`, `sockets`, `trace`,
-//! `recorder`, `sampler`, `wire`, `sessions`, `threads`, `calls`, `tracer`, `processes`,
-//! `descriptors`, `counters`, `autopsy`, `ipc`, `room`, `program`, `launch`, `host`,
-//! `interfaces`, `network`, `running`, `internet`, `door`.
+//! `power`, `sys` (all `unsafe`), `enter`, `neighbours`, `netlink`, `routes`, `packet`,
+//! `sockets`, `trace`, `recorder`, `sampler`, `sessions`, `threads`, `calls`, `tracer`,
+//! `processes`, `descriptors`, `counters`, `autopsy`, `ipc`, `room`, `process`, `launch`,
+//! `output`, `link`, `wire`, `program`, `host`, `connection`, `interfaces`, `network`,
+//! `running`, `internet`, `door`, `machine`.
 
 mod autopsy;
 mod calls;
@@ -47,12 +48,15 @@ mod interfaces;
 pub mod internet;
 mod ipc;
 mod launch;
+mod link;
 pub mod machine;
 mod neighbours;
 mod netlink;
 mod network;
+mod output;
 mod packet;
 mod power;
+mod process;
 mod processes;
 mod profile;
 mod program;

@@ -1,5 +1,7 @@
 //! The plan of a network.
 
+mod machines;
+
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -13,7 +15,7 @@ use crate::draw::Draw;
 use crate::error::{Call, Error, Result};
 use crate::host::{Addresses, Character, Host};
 use crate::interfaces::{self, open_tun};
-use crate::machine::{self, Reach};
+use crate::link::{LAN, Reach};
 use crate::netlink::{self, Links};
 use crate::profile::Profile;
 use crate::recorder::Recorder;
@@ -311,7 +313,7 @@ impl Network {
     /// The call that this machine refused, why, and the cure.
     pub fn up(mut self) -> Result<Testbed> {
         if let Some((reach, tracer)) = self.machines.take() {
-            return machine::connect(&self, &reach, tracer);
+            return machines::connect(&self, &reach, tracer);
         }
         let character = self.character();
         if let Some(uplink) = &self.uplink {
@@ -412,7 +414,7 @@ impl Uplink {
     fn plug(&self) -> Result<Plug> {
         let socket = self.socket.try_clone().call("dup packet socket")?;
         Ok(Plug {
-            host: machine::LAN.to_string(),
+            host: LAN.to_string(),
             lan: 0,
             mac: [0; 6],
             port: Box::new(Pkt::uplink(socket)),

@@ -33,21 +33,14 @@ pub enum Power {
     Processes,
     /// A program's watched calls while it runs: counted, waited for, held.
     Calls,
+    /// Segments that are sent right after one another are on a real network at
+    /// the same time, and cross those of the other end.
+    ShortWire,
     /// More hosts than ernest-laptop and Kongming20.
     MoreHosts,
 }
 
 impl Power {
-    /// Every one.
-    pub const ALL: [Power; 6] = [
-        Power::OwnSockets,
-        Power::Files,
-        Power::Tables,
-        Power::Processes,
-        Power::Calls,
-        Power::MoreHosts,
-    ];
-
     /// For people, after "needs".
     pub fn meaning(self) -> &'static str {
         match self {
@@ -56,6 +49,7 @@ impl Power {
             Power::Tables => "a host's routes, neighbours or bare frames",
             Power::Processes => "a look at what a host's processes hold",
             Power::Calls => "system calls held in their midst",
+            Power::ShortWire => "a wire so short that no segments cross",
             Power::MoreHosts => "the router and the hosts behind it",
         }
     }

@@ -10,7 +10,7 @@ use crate::autopsy::Autopsy;
 use crate::draw::Draw;
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::machine::{ClockInfo, Merge};
+use crate::link::Merge;
 use crate::netlink;
 use crate::network::Backend;
 use crate::power::Power;
@@ -18,7 +18,7 @@ use crate::profile::Profile;
 use crate::program::Program;
 use crate::recorder::Recorder;
 use crate::sockets::TcpSocket;
-use crate::trace::{HostInfo, Trace, What};
+use crate::trace::{ClockInfo, HostInfo, Trace, What};
 use crate::wire::{Matcher, Wire};
 
 /// How often a follower looks though nobody has called it.

@@ -9,7 +9,7 @@ use crate::autopsy::{Autopsy, World};
 use crate::descriptors::{self, Descriptor, Names, Tables};
 use crate::error::{Call, Error, Result};
 use crate::ipc::IpcObject;
-use crate::machine::Ask;
+use crate::link::Ask;
 use crate::power::Power;
 use crate::program::Program;
 use crate::sockets::TcpSocket;

@@ -19,14 +19,15 @@ use crate::calls::Arrival;
 use crate::error::{Call, Error, Result};
 use crate::ipc::IpcObject;
 use crate::launch::Launch;
-use crate::machine::Link;
+use crate::link::Link;
 use crate::network::{Backend, HostSpec};
 use crate::power::{Asked, Power};
+use crate::process::Mourner;
 use crate::profile::Profile;
-use crate::program::{Mourner, Program};
+use crate::program::Program;
 use crate::recorder::Recorder;
 use crate::tracer::{Seizure, Tracing};
-use crate::wire::Tap;
+use crate::wire::{Sampling, Tap};
 use crate::{ipc, sys};
 
 use birth::{Core, become_host, live};
@@ -92,9 +93,6 @@ impl Addresses {
 }
 
 type Job = Box<dyn FnOnce() + Send>;
-
-/// Has the wire look at every socket.
-pub(crate) type Sampling = Arc<dyn Fn() + Send + Sync>;
 
 /// A thread that acts on a host.
 pub struct Acting<T> {
@@ -191,6 +189,15 @@ impl Host {
             Place::Here(_) => None,
             Place::There(link) => Some(link),
         }
+    }
+
+    /// Asks for what no call of this crate stands for: a scenario says so itself.
+    ///
+    /// # Errors
+    ///
+    /// The host is on another machine.
+    pub fn require(&self, power: Power) -> Result<()> {
+        self.here(power).map(drop)
     }
 
     /// What it has been asked for that a host on another machine has not.

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Host, Place};
 use crate::error::{Call, Error, Result};
-use crate::machine::Ask;
+use crate::link::Ask;
 use crate::neighbours::Neighbour;
 use crate::power::Power;
 use crate::routes::{Change, Route};

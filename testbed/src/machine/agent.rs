@@ -11,13 +11,12 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::ACT;
-use super::protocol::{Answer, Ask, Plan, Tell, Up};
 use super::station::{self, Station};
 use crate::connection::{Connection, Listener};
 use crate::enter::{enter, enter_with_tracer};
 use crate::error::{Call, Error, Result, Told};
 use crate::host::Host;
+use crate::link::{ACT, Answer, Ask, Plan, Tell, Up};
 use crate::network::Network;
 use crate::program::Program;
 use crate::recorder::Recorder;

@@ -13,43 +13,14 @@
 //!    └────── Link ──── ssh ───────────────────────────────────────── agent
 //! ```
 //!
-//! - [`protocol`]: what is said over a link
 //! - [`station`]: the machine's interface, taken from the machine for a run
 //! - [`agent`]: that acts on the machine
-//! - [`clock`]: what another machine's clock says, in this one's time
-//! - [`merge`]: one trace of what two agents saw
-//! - [`link`]: the way to an agent
-//! - [`connect`]: a network of two machines
+//!
+//! What is said over a link, and how one trace comes of two, is `link`'s.
 
 mod agent;
-mod clock;
-mod connect;
-mod link;
-mod merge;
-mod protocol;
 mod station;
 
-use std::path::PathBuf;
-
-use serde::{Deserialize, Serialize};
-
 pub use agent::act;
-pub use clock::ClockInfo;
-pub(crate) use connect::{connect, pass_on};
-pub(crate) use link::Link;
-pub(crate) use merge::Merge;
-pub(crate) use protocol::Ask;
-pub use protocol::Heard;
 
-/// How machines are reached.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reach {
-    /// The file that `vagrant ssh-config` writes: ssh_config(5), with a `Host`
-    /// for each name.
-    pub ssh_config: PathBuf,
-}
-
-/// The hidden first argument of a process that acts on a machine.
-pub const ACT: &str = "__machine";
-/// What a machine calls the other end of its wire.
-pub(crate) const LAN: &str = "lan";
+pub use crate::link::{Heard, Reach};

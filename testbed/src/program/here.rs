@@ -2,77 +2,22 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, ChildStdin};
-use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::process::ChildStdin;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use super::output::{MOST_LINES, Output};
+use super::ear::MOST_LINES;
 use super::{Exit, LAST_LINES};
 use crate::calls::Calls;
 use crate::error::{Call, Error, Result};
+use crate::output::Output;
+use crate::process::Process;
 use crate::sessions;
 
 /// Who waits for longer than this where no signal reaches it does not wait for
 /// a disk.
 const LONGEST_READ: Duration = Duration::from_millis(200);
-
-/// A child of ours. Dropping it kills and reaps it.
-pub(crate) struct Process {
-    child: Arc<Mutex<Child>>,
-    /// The mount namespace that it and its descendants are in.
-    pub(super) namespace: OwnedFd,
-}
-
-impl Process {
-    pub(crate) fn new(child: Child, namespace: OwnedFd) -> Process {
-        Process { child: Arc::new(Mutex::new(child)), namespace }
-    }
-
-    pub(super) fn lock(&self) -> MutexGuard<'_, Child> {
-        lock(&self.child)
-    }
-
-    /// For its host, which ends when every child that was on it is reaped.
-    pub(crate) fn mourner(&self) -> Mourner {
-        Mourner(Arc::downgrade(&self.child))
-    }
-
-    /// Ends it at once.
-    pub(super) fn kill(&self) {
-        let mut child = self.lock();
-        let _ = child.kill(); // It may have ended by itself.
-        let _ = child.wait();
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
-
-/// Who reaps a child that its host has killed while the program is still held.
-pub(crate) struct Mourner(Weak<Mutex<Child>>);
-
-impl Mourner {
-    /// Waits for the child's end; the program's holder can still ask for it.
-    pub(crate) fn reap(&self) {
-        if let Some(child) = self.0.upgrade() {
-            let _ = lock(&child).wait();
-        }
-    }
-
-    /// Is there nobody left to mourn?
-    pub(crate) fn is_done(&self) -> bool {
-        self.0.strong_count() == 0
-    }
-}
-
-fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
-    child.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
-}
 
 /// A program, with the means to speak to it and to end it.
 pub(super) struct Here {

@@ -1,7 +1,7 @@
 //! A program on a host: started, spoken to, listened to, and never left behind.
 
+mod ear;
 mod here;
-mod output;
 
 use std::fmt;
 use std::io::Write;
@@ -14,21 +14,21 @@ use crate::autopsy::Autopsy;
 use crate::calls::Calls;
 use crate::descriptors::Descriptor;
 use crate::error::{Call, Error, Result};
-use crate::host::Sampling;
 use crate::launch::Launch;
-use crate::machine::{Ask, Link};
+use crate::link::{Ask, Link};
+use crate::output::Output;
 use crate::power::{Asked, Power};
+use crate::process::Process;
 use crate::processes::{self, ProcessInfo, Rest};
 use crate::recorder::Recorder;
 use crate::sessions;
 use crate::sys;
 use crate::threads::{self, ThreadInfo};
 use crate::trace::Stream;
+use crate::wire::Sampling;
 
+use ear::{Ear, MOST_LINES};
 use here::Here;
-pub(crate) use here::{Mourner, Process};
-pub(crate) use output::Output;
-use output::{Ear, MOST_LINES};
 
 /// What was printed last may still be on its way when a program has ended.
 const LAST_LINES: Duration = Duration::from_millis(500);

@@ -12,7 +12,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::ClockInfo;
 use crate::packet::Packet;
 use crate::sockets::TcpState;
 
@@ -64,6 +63,17 @@ pub struct HostInfo {
     pub name: String,
     /// Its addresses, IPv4 first.
     pub addresses: Vec<IpAddr>,
+}
+
+/// What a trace says of a host's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockInfo {
+    /// Whose.
+    pub host: String,
+    /// What it showed at the trace's time 0, in nanoseconds.
+    pub offset_ns: i64,
+    /// The offset is known to this.
+    pub error_ns: u64,
 }
 
 /// One thing that happened.

@@ -1,5 +1,6 @@
 //! The wire: one thread that carries every frame, and does what it is told.
 
+mod between;
 mod carrier;
 mod console;
 mod port;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
 use crate::error::{Call, Error, Result};
-use crate::machine::{self, Link};
+use crate::link::Link;
 use crate::netlink::Links;
 use crate::recorder::Recorder;
 use crate::sampler::Sampler;
@@ -72,7 +73,10 @@ struct Line {
     between_machines: bool,
 }
 
-pub(crate) enum Order {
+/// Has the wire look at every socket.
+pub(crate) type Sampling = Arc<dyn Fn() + Send + Sync>;
+
+enum Order {
     Arm(Rule, Sender<Result<usize>>),
     /// The same, with a step in the trace.
     ArmAloud(Rule, Sender<()>),
@@ -125,7 +129,7 @@ impl Wire {
         let (orders, inbox) = channel();
         let thread = std::thread::Builder::new()
             .name("wire".into())
-            .spawn(move || machine::pass_on(&links, &inbox))
+            .spawn(move || between::pass_on(&links, &inbox))
             .call("clone thread")?;
         let bell = Arc::new(bell);
         Ok(Wire {

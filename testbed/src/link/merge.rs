@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::LAN;
-use super::clock::{self, Bounds, ClockInfo};
+use super::clock::{self, Bounds};
 use crate::recorder::Recorder;
-use crate::trace::{Event, Frame, What};
+use crate::trace::{ClockInfo, Event, Frame, What};
 
 /// A frame that has not come by then will not come.
 const LONGEST_WAY_NS: u64 = 1_000_000_000;
@@ -23,9 +23,9 @@ pub(crate) struct Merge {
 }
 
 /// A host as the other knows it.
-pub(super) struct Station {
-    pub(super) name: String,
-    pub(super) mac: [u8; 6],
+pub(crate) struct Station {
+    pub(crate) name: String,
+    pub(crate) mac: [u8; 6],
 }
 
 struct State {
@@ -54,7 +54,7 @@ struct Times {
 }
 
 impl Merge {
-    pub(super) fn new(recorder: Recorder, hosts: Vec<Station>) -> Merge {
+    pub(crate) fn new(recorder: Recorder, hosts: Vec<Station>) -> Merge {
         let state = State {
             clocks: vec![Bounds::new(); hosts.len()],
             between: Bounds::new(),
@@ -70,9 +70,13 @@ impl Merge {
         self.recorder.now()
     }
 
-    /// Makes this moment the trace's time 0.
-    pub(super) fn begin(&self) {
+    /// Makes this moment, with all hosts up, the trace's time 0. What one of them
+    /// sent before nobody waits for, nor what a machine sent before its agent had
+    /// its interface.
+    pub(crate) fn begin(&self) {
         let mut state = self.lock();
+        state.under_way.clear();
+        state.early.clear();
         let later = i64::try_from(self.recorder.begin()).unwrap_or(0);
         for clock in &mut state.clocks {
             *clock = clock.shifted(later);

@@ -1,4 +1,13 @@
-//! The way to an agent: questions over ssh, and what it tells meanwhile.
+//! The way to an agent, which acts for a host on another machine: questions over
+//! ssh, and what it tells meanwhile.
+//!
+//! - [`protocol`]: what is said
+//! - [`clock`]: what another machine's clock says, in this one's time
+//! - [`merge`]: one trace of what two agents saw
+
+mod clock;
+mod merge;
+mod protocol;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,14 +21,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::merge::Merge;
-use super::protocol::{Answer, Ask, Plan, Tell, Up};
-use super::{ACT, Reach};
 use crate::error::{Call, Error, Result};
 use crate::launch::Launch;
-use crate::program::Output;
+use crate::output::Output;
 use crate::trace::What;
+
+pub(crate) use merge::{Merge, Station};
+pub use protocol::Heard;
+pub(crate) use protocol::{Answer, Ask, Plan, Tell, Up};
+
+/// The hidden first argument of a process that acts on a machine.
+pub(crate) const ACT: &str = "__machine";
+/// What a machine calls the other end of its wire.
+pub(crate) const LAN: &str = "lan";
 
 /// Longer than any question may take: the longest waits ten seconds, and an
 /// emulated machine takes its time.
@@ -28,6 +44,14 @@ const PATIENCE: Duration = Duration::from_secs(100);
 const MOST_STDERR: u64 = 4096;
 /// What the shell there says if it has not got this program.
 const ABSENT: &str = "serverlab: absent";
+
+/// How machines are reached.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    /// The file that `vagrant ssh-config` writes: ssh_config(5), with a `Host`
+    /// for each name.
+    pub ssh_config: PathBuf,
+}
 
 /// An agent on another machine, for one of its hosts.
 pub(crate) struct Link {
@@ -51,7 +75,7 @@ struct Asking {
 impl Link {
     /// Starts an agent for a host, brings it this program if it is not there,
     /// and waits until the host is up.
-    pub(super) fn open(
+    pub(crate) fn open(
         reach: &Reach,
         plan: &Plan,
         number: usize,

@@ -5,24 +5,11 @@
 //! from one side. After some hundred of them the bounds are closer than any single
 //! round trip, and no event stands before its cause.
 
-use serde::{Deserialize, Serialize};
-
 /// Between which values an offset must lie, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Bounds {
     least: i64,
     most: i64,
-}
-
-/// What a trace says of a host's clock.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ClockInfo {
-    /// Whose.
-    pub host: String,
-    /// What it showed at the trace's time 0, in nanoseconds.
-    pub offset_ns: i64,
-    /// The offset is known to this.
-    pub error_ns: u64,
 }
 
 impl Bounds {
