@@ -45,7 +45,7 @@ pub struct Performance {
     #[serde(default)]
     pub slack: u32,
     /// What was asked of the hosts that hosts on other machines have not got.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub asked: BTreeSet<Power>,
 }
 
