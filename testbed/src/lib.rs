@@ -22,9 +22,13 @@
 //! }
 //! ```
 //!
-//! What stays true: nothing sent in a network leaves it; when the process that
-//! called [`enter`] ends, however it ends, nothing of the network is left; a
-//! run in which a frame was lost unasked says so ([`Trace::is_void`]).
+//! Hosts can also be on two machines ([`Network::on_machines`]), each made there as
+//! it would be here.
+//!
+//! What stays true: nothing sent in a network leaves it, but for the LAN between
+//! machines; when the process that called [`enter`] ends, however it ends, nothing
+//! of the network is left; a run in which a frame was lost unasked says so
+//! ([`Trace::is_void`]).
 //!
 //! Modules, in reading order; each uses those above it: `error` and `diagnosis`,
 //! `power`, `sys` (all `unsafe`), `enter`, `neighbours`, `netlink`, `routes`, `packet`,

@@ -1,18 +1,18 @@
 //! What the page about two machines says of them: which labs run there, and what
 //! the slow check saw.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
 use graders::catalogue;
 
-use crate::machines::lacking;
-
 /// What `vagrant/check-up --record` wrote, relative to the checkout.
 const SEEN: &str = "book/recordings/two_machines.txt";
 
-/// The labs that run on two machines, and what each of the others needs.
+/// The labs that run on two machines, and for each thing that such hosts have not
+/// got, the labs that need it.
 ///
 /// # Errors
 ///
@@ -30,22 +30,17 @@ pub fn labs() -> anyhow::Result<String> {
         .collect();
     let (last, others) = named.split_last().context("no lab runs there")?;
     let mut text = format!(
-        "{} of the {} labs run across the machines: {} and {last}. Each of the \
-         others takes something that hosts on other machines have not got:\n\n\
+        "{} of the {} labs run across the machines: {} and {last}. The others \
+         take something that hosts on other machines have not got:\n\n\
          | needs | labs |\n|---|---|\n",
         can.len(),
         all.len(),
         others.join(", ")
     );
-    let mut needs: Vec<(String, Vec<&str>)> = Vec::new();
-    for lab in cannot {
-        let need = lacking(lab).unwrap_or_default();
-        match needs.iter_mut().find(|(known, _)| *known == need) {
-            Some((_, labs)) => labs.push(&lab.id),
-            None => needs.push((need, vec![&lab.id])),
-        }
-    }
-    for (need, labs) in needs {
+    let needs = cannot.iter().flat_map(|lab| &lab.machines_lack);
+    for need in needs.collect::<BTreeSet<_>>() {
+        let labs = cannot.iter().filter(|lab| lab.machines_lack.contains(need));
+        let labs: Vec<&str> = labs.map(|lab| lab.id.as_str()).collect();
         text.push_str(&format!("| {need} | {} |\n", labs.join(", ")));
     }
     text.push('\n');

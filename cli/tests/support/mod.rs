@@ -158,6 +158,22 @@ pub fn has(program: &str, needed: &str, unseen: &str) -> bool {
     false
 }
 
+/// The same for a tool of root's, which need not be in PATH: where it is.
+#[track_caller]
+pub fn find_of_root(
+    program: &str,
+    needed: &str,
+    unseen: &str,
+) -> Option<PathBuf> {
+    let places = ["/usr/sbin", "/sbin", "/usr/bin"].map(Path::new);
+    let found = places.map(|dir| dir.join(program));
+    let found = found.into_iter().find(|path| path.is_file());
+    if found.is_none() {
+        not_run(needed, &format!("{program} is not installed, {unseen}"));
+    }
+    found
+}
+
 /// Says aloud that a test, or a part of it, was not run and why; with `needed`
 /// in the environment it fails.
 #[track_caller]

@@ -152,7 +152,7 @@ fn a_frame_that_the_lan_loses_is_no_verdict() {
          add chain netdev lossy out { type filter hook egress device eth0 \
          priority 0; }; \
          add rule netdev lossy out tcp flags & (fin | ack) == fin | ack drop";
-    let made = machines.on("ernest-laptop", &["nft", rules]);
+    let made = machines.nft("ernest-laptop", &[rules]);
     if !made.status.success() {
         eprintln!("no egress hook before Linux 5.16: not run");
         return;
@@ -175,7 +175,8 @@ fn a_machine_is_as_it_was() {
         String::from_utf8_lossy(&said).contains("refused")
     };
     let left = |machine: &str| {
-        let tables = machines.on(machine, &["nft", "list", "tables"]);
+        let tables = machines.nft(machine, &["list", "tables"]);
+        assert!(tables.status.success(), "{tables:?}");
         String::from_utf8(tables.stdout).unwrap()
     };
     assert!(answers(), "before the run");

@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -20,15 +20,14 @@ const TOOLS: &str = "LAB_NEEDS_TOOLS";
 pub struct Machines {
     network: Child,
     folder: TempDir,
+    nft: PathBuf,
 }
 
 impl Machines {
     /// Brings them up. `None`, and said aloud: without nft there are none.
     pub fn up(test: &str) -> Option<Machines> {
         let why = format!("so {test} is not run");
-        if !crate::support::has("nft", TOOLS, &why) {
-            return None;
-        }
+        let nft = crate::support::find_of_root("nft", TOOLS, &why)?;
         let network = Command::new(LAB)
             .args(["shell", "ernest-laptop", "--fresh", "--", "sleep", "300"])
             .stdin(Stdio::null())
@@ -36,7 +35,8 @@ impl Machines {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let machines = Machines { network, folder: TempDir::new().unwrap() };
+        let folder = TempDir::new().unwrap();
+        let machines = Machines { network, folder, nft };
         machines.furnish();
         let deadline = Instant::now() + LIMIT;
         while !machines.on("ernest-laptop", &["true"]).status.success() {
@@ -114,6 +114,12 @@ impl Machines {
             .stdin(Stdio::null())
             .output()
             .unwrap()
+    }
+
+    /// What nft says on one of them.
+    pub fn nft(&self, machine: &str, args: &[&str]) -> std::process::Output {
+        let nft = self.nft.display().to_string();
+        self.on(machine, &[&[nft.as_str()], args].concat())
     }
 
     /// Where the machines' homes are.

@@ -107,6 +107,8 @@ fn a_zombie_is_told(backend: Backend) -> Done {
     let processes =
         until(&program, |all| all.iter().any(ProcessInfo::is_zombie))?;
     let zombie = processes.iter().find(|one| one.is_zombie()).unwrap();
+    // Nobody but root may look into its /proc/PID/fd (proc(5)): it has none.
+    assert!(lan.server().descriptors_of(zombie.pid)?.is_empty());
     assert_eq!((processes.len(), zombie.own_pid), (2, child));
     Ok(())
 }
