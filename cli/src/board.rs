@@ -12,7 +12,8 @@ use crate::style;
 /// Arguments of `lab list`.
 #[derive(Args)]
 pub struct List {
-    /// As JSON: {"labs":[{"id","chapter","title","minutes","state","needs"}]}
+    /// As JSON: {"labs":[{"id","chapter","title","minutes","state","needs",
+    /// "machines_lack"}]}
     #[arg(long)]
     json: bool,
 }

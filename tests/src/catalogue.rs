@@ -25,7 +25,7 @@ pub struct Lab {
     pub needs: Vec<Need>,
     /// What it takes that hosts on other machines have not got: it is not run
     /// there.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    #[serde(default)]
     pub machines_lack: BTreeSet<Power>,
     /// Names that it had in earlier versions of the course: what the learner
     /// did under them counts.

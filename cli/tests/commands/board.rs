@@ -20,11 +20,19 @@ fn a_list_has_the_documented_fields() {
     assert_eq!(labs[0]["id"], "frames", "the order is the curriculum's");
     for lab in labs {
         let fields: Vec<&String> = lab.as_object().unwrap().keys().collect();
-        let documented =
-            ["chapter", "id", "minutes", "needs", "state", "title"];
+        let documented = [
+            "chapter",
+            "id",
+            "machines_lack",
+            "minutes",
+            "needs",
+            "state",
+            "title",
+        ];
         assert_eq!(fields, documented);
         assert!(lab["minutes"].as_u64().unwrap() > 0, "{lab}");
         assert!(lab["needs"].is_array(), "{lab}");
+        assert!(lab["machines_lack"].is_array(), "{lab}");
         let state = lab["state"].as_str().unwrap();
         let states = ["not_started", "in_progress", "passed"];
         assert!(states.contains(&state), "{lab}");
