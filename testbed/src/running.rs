@@ -23,6 +23,8 @@ use crate::wire::{Matcher, Wire};
 
 /// How often a follower looks though nobody has called it.
 const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often it looks whether a frame has come from another machine.
+const GLANCE: Duration = Duration::from_millis(1);
 
 /// A network that is up. Dropping it ends every process on its hosts, and
 /// nothing of it stays.
@@ -214,6 +216,7 @@ impl Testbed {
         mut hear: impl FnMut(&crate::trace::Event) + Send + 'static,
     ) -> Follower {
         let recorder = self.recorder.clone();
+        let merge = self.merge.clone();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
         let thread = std::thread::spawn(move || {
@@ -223,9 +226,18 @@ impl Testbed {
                 recorder.wait_until(Instant::now() + HEARTBEAT, |log| {
                     log.events.len() > next || stopped.load(Ordering::Acquire)
                 });
-                let new = recorder.log().events[next..].to_vec();
-                next += new.len();
-                new.iter().for_each(&mut hear);
+                let end = recorder.log().events.len();
+                for place in std::mem::replace(&mut next, end)..end {
+                    // What became of a frame its receiver's machine tells.
+                    while merge
+                        .as_ref()
+                        .is_some_and(|merge| merge.under_way().contains(&place))
+                    {
+                        std::thread::sleep(GLANCE);
+                    }
+                    let event = recorder.log().events[place].clone();
+                    hear(&event);
+                }
                 if last {
                     return;
                 }
@@ -239,7 +251,7 @@ impl Testbed {
     pub fn trace(&self) -> Result<Trace> {
         self.wire.sample()?;
         if let Some(merge) = &self.merge {
-            while merge.is_one_under_way() {
+            while !merge.under_way().is_empty() {
                 self.wire.sample()?;
             }
         }

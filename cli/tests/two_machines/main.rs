@@ -94,6 +94,24 @@ fn one_trace() {
     }
 }
 
+/// Live, a frame is told when it is known whether it has come.
+#[test]
+fn followed() {
+    let Some(machines) = Machines::up("followed") else { return };
+    let said = machines.says(&[
+        "run",
+        "handshake",
+        "--solution",
+        "--on",
+        "vagrant",
+        "--follow",
+    ]);
+    let arrows = said.stdout.lines().filter(|line| line.contains("──"));
+    let lost: Vec<&str> = arrows.filter(|line| line.contains('✗')).collect();
+    assert!(lost.is_empty(), "{lost:#?}");
+    said.exits(0).says(&["SYN seq 0", "▶ SYN-RECV", "kernels  Linux"]);
+}
+
 /// Each action of a rule, at the wire of the host whose frames it is about.
 #[test]
 fn rules() {

@@ -236,15 +236,16 @@ impl Merge {
         }
     }
 
-    /// Is a frame on the machines' LAN that may still come?
-    pub(crate) fn is_one_under_way(&self) -> bool {
+    /// The frames that are on the machines' LAN and may still come.
+    pub(crate) fn under_way(&self) -> Vec<usize> {
         let state = self.lock();
         let log = self.recorder.log();
         let now = self.now();
-        state.under_way.iter().any(|place| {
+        let may_come = |place: &usize| {
             state.is_between(*place)
                 && now < log.events[*place].t_ns + LONGEST_WAY_NS
-        })
+        };
+        state.under_way.iter().copied().filter(may_come).collect()
     }
 
     /// Sets the times of the recorded events, which are in their places still.
